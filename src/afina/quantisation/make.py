@@ -54,6 +54,7 @@ class Made:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
+        # Objects within objects are written out too, for JSON.
         layers = [vars(layer) for layer in self.layers]
         return {**vars(self), "settings": self.settings.as_dict(), "layers": layers} | {
             "plain": list(self.plain), "notes": list(self.notes)
@@ -73,12 +74,14 @@ def quantise_model(
     _check_out(name, out, force=force)
     register_attention()
     place = torch.device(device)
+    # On a CPU what is computed decides what is rounded: float32 is exact enough.
     dtype = torch.float32 if place.type == "cpu" else Packed.compute(device)
     tell("opening the model's files", 0, None)
     source = Streamed.open(name, device=device, dtype=dtype, trust_remote_code=trust_remote_code)
     plan = plan_of(name, source, settings, calibrated=bool(texts) or WAYS[settings.method].needs_inputs)
     batches, pieces = _batches(name, source, plan.settings, texts, trust_remote_code)
     plan.check_room(out, source, pieces)
+    # What decides the result decides whether an earlier run's parts may be taken.
     work = PartsFolder(out, _decides(name, source, plan, pieces), force=force)
     walk = _Walk(source, plan, work, tell)
     if batches:
@@ -100,6 +103,7 @@ def quantise_model(
         **read_json_object(source.files.folder / "config.json"),
         "quantization_config": plan.way.configuration(plan.settings, plan.names_of_plain(source)),
     }
+    # Only now, when all parts are there: until then the earlier model stands.
     if force and out.exists():
         shutil.rmtree(out)
     work.finish(source.files.folder, config, made.as_dict(), len(source.layers) + 1)
@@ -107,6 +111,7 @@ def quantise_model(
 
 
 def _check_out(name: str, out: Path, *, force: bool) -> None:
+    # By where they lead, as a link may name the model otherwise.
     if out.exists() and Path(name).exists() and out.resolve() == Path(name).resolve():
         raise UsageError(f"{out} is the model that is read; choose another --out.")
     if out.exists() and (not force or not out.is_dir() or not (out / "quantisation.json").is_file()):
@@ -149,6 +154,7 @@ def _batches(
 
 def _decides(name: str, source: Streamed, plan: QuantisingPlan, pieces: Any) -> dict[str, Any]:
     """Return all that decides what comes out, so that a run goes on with nothing else."""
+    # Headers and times stand for the weights, which are gigabytes.
     headers = [[key, source.files.dtype(key), *source.files.shape(key)] for key in source.files.keys()]  # noqa: SIM118
     shards = [(file.name, file.stat()) for file in sorted(source.files.folder.glob("*.safetensors"))]
     sizes = [[shard, state.st_size, state.st_mtime_ns] for shard, state in shards]
@@ -173,6 +179,7 @@ class _Walk:
         plain = self.source.read(layer)
         with self.source.at(layer, plain) as module:
             linears = self.quantiser.linears(layer, module)
+            # Layers that an earlier run made are put in, so that the next ones see what they would have seen.
             if self.work.has(number):
                 self._put_back(number, linears)
             else:
@@ -195,6 +202,7 @@ class _Walk:
     def rest(self) -> None:
         """Write whatever else the files hold as it is: embeddings, norms, heads."""
         number = len(self.source.layers)
+        # By what no layer took, so that nothing of the files is lost.
         keys = [key for key in self.source.files.keys() if key not in self.taken]  # noqa: SIM118
         if not self.work.has(number):
             self.work.keep(number, self.source.files.read(keys), [])
@@ -211,6 +219,7 @@ class _Walk:
         tensors = {self.source.key(path): value for path, value in plain.items()}
         errors = []
         for path, made, error in self.quantiser.quantise(linears, hessians):
+            # A plain weight gives way to its codes.
             del tensors[self.source.key(f"{path}.weight")]
             tensors |= {self.source.key(f"{path}.{name}"): value.cpu() for name, value in made.tensors.items()}
             errors.append(error)
@@ -228,5 +237,6 @@ class _Walk:
 
 
 def _is_finite(output: Any) -> bool:
+    # Layers of some architectures give a tuple, whose first is the states.
     first = output[0] if isinstance(output, tuple) else output
     return not isinstance(first, Tensor) or bool(first.isfinite().all())

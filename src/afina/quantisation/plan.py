@@ -63,6 +63,7 @@ class QuantisingPlan:
             )
         size = source.dtype.itemsize
         layer = max(sum(value.numel() for value in source.inside(path).values()) for path in source.layers)
+        # The widest layer's statistics are the largest: a matrix of its inputs by its inputs.
         widest = max((width_in for path, (width_in, _) in self.sizes.items() if path not in self.plain), default=0)
         states = 3 * pieces.size * source.backbone.anatomy.width * size
         memory = (layer * (size + 6)) + (5 * 4 * widest**2 if len(pieces) else 0) + states
@@ -78,6 +79,7 @@ def plan_of(name: str, source: Streamed, settings: QuantiseSettings, *, calibrat
     model, anatomy = source.backbone.model, source.backbone.anatomy
     kind = anatomy.model_type
     for layer in source.layers:
+        # Experts lie in one tensor of three axes.
         experts = [path for path, value in source.inside(layer).items() if value.ndim > 2]
         if experts:
             raise UsageError(
@@ -99,6 +101,7 @@ def plan_of(name: str, source: Streamed, settings: QuantiseSettings, *, calibrat
     sizes = {}
     for path, module in inside:
         first, second = weight_shape(module)
+        # transformers' Conv1D keeps inputs before outputs.
         sizes[path] = (first, second) if type(module).__name__ == "Conv1D" else (second, first)
     return _fitted(name, QuantisingPlan(settings, sizes))
 
@@ -113,6 +116,7 @@ def _fitted(name: str, plan: QuantisingPlan) -> QuantisingPlan:
         first = next(iter(sizes))
         raise UsageError(f"{name} cannot be quantised in {settings.bits} bits: {first}: {fits[first]}.")
     inputs = {size[0] for path, size in sizes.items() if path not in plain}
+    # The largest group that divides all, as larger ones have fewer scales.
     dividing = next((group for group in _GROUPS if all(width % group == 0 for width in inputs)), None)
     if way.groups and settings.group is None:
         if dividing is None:
@@ -141,4 +145,5 @@ def _size(files: Any, key: str) -> int:
     count = 1
     for extent in files.shape(key):
         count *= extent
+    # A type that is not known counts a byte: too little rather than a refusal without a reason.
     return count * _BYTES.get(files.dtype(key), 1)

@@ -62,6 +62,7 @@ def terminal_ways(directory: Path, *, language: str = "en") -> RenderableType:
         tests = compared.tests(model)
         whole, kinds = _ways_table(compared, model, words), _kinds_table(compared, model, words)
         narrow = _narrow(compared, words)
+        # Intervals are left to the page: a terminal of 80 has no room for them.
         keep = [place for place, name in enumerate(whole.columns) if name in narrow]
         rows = [[row[place].partition(" [")[0] for place in keep] for row in whole.rows]
         strong = frozenset((row, keep.index(place)) for row, place in whole.strong if place in keep)
@@ -71,6 +72,7 @@ def terminal_ways(directory: Path, *, language: str = "en") -> RenderableType:
             parts.append(shown_table(kinds))
         sentences = [Text(sentence) for sentence in ways_told(compared, model, words, tests)]
         notes = [Text(words.sentence(note), style="yellow") for note in compared.notes]
+        # What is told comes before what was noticed.
         parts.append(Padding(Stack(*sentences, *notes), (0, 0, 1, 1)))
     return Stack(*parts)
 
@@ -107,6 +109,7 @@ def _tables(compared: WaysCompared, model: str, words: Words, tests: Sequence[Co
 
 def _named(compared: WaysCompared, model: str, kind: str) -> str:
     place = compared.models.index(model) + 1
+    # Letters and digits alone, as it is a file's name.
     plain = "".join(letter if letter.isalnum() else "-" for letter in Path(model).name.lower())
     return f"{kind}-{plain}" if len({Path(each).name for each in compared.models}) == len(compared.models) else (
         f"{kind}-{plain}-{place}"
@@ -126,6 +129,7 @@ def _ways_table(compared: WaysCompared, model: str, words: Words) -> Table:
             words.number(fmean(run.prompt_tokens for run in runs)), words.number(fmean(run.written_tokens for run in runs)),
             words.compact(fmean(run.preparing_seconds for run in runs)),
         ])  # fmt: skip
+    # The best that can be gone: an oracle is marked nowhere.
     ranked = compared.ranked(model)
     strong = frozenset({(ways.index(ranked[0]), 0), (ways.index(ranked[0]), 1)} if ranked else ())
     columns = [
@@ -178,6 +182,7 @@ def _difference_table(compared: WaysCompared, model: str, words: Words, tests: S
 
 def _cost_table(compared: WaysCompared, model: str, words: Words) -> Table:
     def mean(runs: Sequence[WayRun], value: Callable[[WayRun], float | None]) -> float | None:
+        # What was not measured is no zero.
         known = [each for each in map(value, runs) if each is not None]
         return fmean(known) if known else None
 

@@ -98,6 +98,7 @@ class WaysCompared:
     @property
     def seeds(self) -> list[int]:
         """Return the seeds of what was trained; one where nothing was."""
+        # What is not trained has no seed of its own.
         trained = sorted({run.seed for run in self.runs if WAYS[run.way].who != "base"})
         return trained or [0]
 
@@ -125,10 +126,12 @@ class WaysCompared:
         """Return a metric with its 95% interval over groups of questions, the mean of the seeds; None where none counts."""
         runs = list(self.predictions(model, way, places).values())
         place = 2 * OF_ANSWERS.index(metric) + 1
+        # Where a seed has nothing to count, a mean would be one over the others.
         if not runs or not all(run.scores[:, place].sum() for run in runs):
             return None
         measured = metric_named(metric)
         mean = float(np.mean([measured.value(run) for run in runs]))
+        # One generator, so that figures are the same whenever they are read.
         random = np.random.default_rng(0)
         drawn = redrawn(
             [measured.over(run) for run in runs], len(runs[0].item), resamples=_RESAMPLES, random=random
@@ -153,6 +156,7 @@ class WaysCompared:
     def found_share(self, model: str, way: str) -> float | None:
         """Return the share of the told questions in whose prompt a passage that tells was; None without passages."""
         known = [found for run in self.of(model, way) for found in run.found if found is not None]
+        # An oracle is given the passage, which is no finding.
         return sum(known) / len(known) if known and WAYS[way].given == "found" else None
 
     def results(self) -> list[Result]:
@@ -170,6 +174,7 @@ class WaysCompared:
 
     def _figures(self, run: WayRun) -> dict[str, float | None]:
         summed = predictions_of(self.questions, run)
+        # Denominators stand at the odd places.
         counts = summed.scores[:, 1::2].sum(axis=0)
         return {
             name: metric_named(name).value(summed) if count else None
@@ -211,6 +216,7 @@ def read_comparison(directory: Path) -> WaysCompared:
     except FileNotFoundError:
         raise UsageError(f"{directory} holds no comparison of ways; afina rag compare STUDY.yaml makes one.") from None
     try:
+        # Another form would be read as what it is not.
         if values["format"] != _FORMAT:
             raise ValueError
         return WaysCompared(

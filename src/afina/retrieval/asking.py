@@ -122,6 +122,7 @@ def build_prompt(
     Raises `UsageError` where the question alone does not fit.
     """
     language = "pt" if language_of(question) == "pt" else "en"
+    # In a third language the passages decide, as the answer is to be like them.
     if language_of(question) not in ("en", "pt") and hits:
         language = "pt" if language_of(hits[0].chunk.text) == "pt" else "en"
     marks, make = (
@@ -137,6 +138,7 @@ def build_prompt(
     def fits(lines: Sequence[str]) -> int:
         """Return a prompt's tokens where it fits, else 0."""
         request = make(messages(lines))
+        # At most a quarter of the context is kept for the answer: the rest is for passages.
         room = min(settings.max_new_tokens, writer.context // 4)
         return len(request.prompt) if len(request.prompt) + room <= writer.longest_prompt(request) + 1 else 0
 
@@ -149,6 +151,7 @@ def build_prompt(
     for hit in hits:
         number = len(given) + 1
         for stop in _ends(hit):
+            # Neither a file's name nor its words may act as marks of the chat.
             line = f"[{number}] {harmless(_place(hit), marks)}: {harmless(hit.chunk.text[: stop - hit.chunk.start], marks)}"
             if now := fits([*(each.line for each in given), line]):
                 given.append(GivenPassage(number, hit, stop, line))
@@ -159,6 +162,7 @@ def build_prompt(
 
 def refusal_to(question: str, index: Index | None) -> str:
     """Return the words by which a question is refused: in Portuguese where the question is, or the index."""
+    # An index of Portuguese documents is asked by people who read Portuguese.
     of_index = None if index is None else index.values["facts"].get("language")
     language = "pt" if "pt" in (language_of(question), of_index) else "en"
     return _ORDERS[language][2]
@@ -166,6 +170,7 @@ def refusal_to(question: str, index: Index | None) -> str:
 
 def refuses(answer: str) -> bool:
     """Return whether an answer says that the documents do not tell, or says nothing."""
+    # A model repeats the words of refusal with marks of its own around them.
     return not answer.strip() or any(order[2].rstrip(".").lower() in answer.lower() for order in _ORDERS.values())
 
 
@@ -177,6 +182,7 @@ def _ends(hit: Hit) -> list[int]:
 
 
 def _place(hit: Hit) -> str:
+    # What is not there leaves no comma.
     parts = [hit.chunk.file, *([] if hit.chunk.page is None else [f"{hit.chunk.page}"]), hit.chunk.heading]
     return ", ".join(part for part in parts if part)
 
@@ -203,6 +209,7 @@ def ask(
     limit, notes = limit_of(index, threshold), notes_on(index, threshold)
     (passages,) = index.found([question], most)
     best = passages.best.get(limit.by)
+    # Nothing is asked of a model where nothing could be cited.
     if not passages.hits or not limit.tells(passages.best):
         refusal = refusal_to(question, index)
         tell(refusal)
@@ -213,6 +220,7 @@ def ask(
     written = None
     pieces: list[str] = []
     for piece in writer.write([writer.request(prompt.messages, writer)], settings):
+        # Many models begin with a space.
         text = piece.text if pieces else piece.text.lstrip()
         if text:
             pieces.append(text)

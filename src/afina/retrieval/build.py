@@ -69,16 +69,19 @@ def build_index(
     """
     folder = IndexFolder(Path(out))
     folder.check_place()
+    # Before the lock, so that a folder that is none is refused without being touched.
     before = folder.read()
     roots = [str(Path(place).resolve()) for place in places]
     collected = collect([Path(place) for place in places], folder.path)
     folder.path.mkdir(parents=True, exist_ok=True)
     with locked(folder.path):
+        # Once more under the lock: another process may have built meanwhile.
         before = folder.read() if not force else None
         settings = _settled(before, changes, device, folder)
         run = _Run(folder, settings, collected, device, tell)
         run.digest_files()
         if before is not None:
+            # What was asked of other folders would replace all that is there.
             if force is False and not (set(before["roots"]) & set(roots)):
                 run.check_same_documents(before["roots"], roots)
             if run.is_up_to_date():
@@ -95,6 +98,7 @@ def build_index(
 def _settled(before: dict[str, Any] | None, changes: dict[str, Any], device: str, folder: IndexFolder) -> IndexSettings:
     """Return the settings of a run: the index's own where there is one; raises `UsageError` for others."""
     if before is not None:
+        # Settings that are not given again are the index's own.
         settings = IndexSettings.read(before["settings"])
         if unlike := settings_that_differ(settings, settings.changed(**changes)):
             raise UsageError(
@@ -104,11 +108,13 @@ def _settled(before: dict[str, Any] | None, changes: dict[str, Any], device: str
         return settings
     settings = IndexSettings().changed(**changes)
     if settings.adapter is not None:
+        # Absolute, as a later run may start from elsewhere.
         settings = settings.changed(model=base_of(settings), adapter=str(Path(settings.adapter).resolve()))
     elif Path(settings.model).is_dir():
         settings = settings.changed(model=str(Path(settings.model).resolve()))
     context = tokenizer_of(settings.model)[1]
     if settings.tokens + _AROUND > context:
+        # A size that was asked for is refused, one that was usual is made to fit.
         if changes.get("tokens") is not None:
             raise UsageError(
                 f"Chunks of {settings.tokens} tokens do not fit {settings.model}, which reads {context}: at most "
@@ -148,6 +154,7 @@ class _Run:
         left = [known[name] for name in gone]
         moved = 0
         for name in new:
+            # The same bytes under another name: moved, and not new.
             if self.digests[name] in left:
                 left.remove(self.digests[name])
                 moved += 1
@@ -181,6 +188,7 @@ class _Run:
         made = folder.path / f"building-{number}"
         discard(made)  # what a kill left
         made.mkdir()
+        # A journal of other settings would hold what was cut otherwise.
         journal = IndexJournal(
             folder.path / "journal.db", json.dumps([FORMAT, settings.as_dict(), weights_of(settings)])
         )
@@ -201,10 +209,12 @@ class _Run:
         place.mkdir()
         self.report.facts |= self.representation.build(corpus, place)
         self.report.notes += corpus.notes
+        # SQLite lets go of its file before the folder is renamed.
         writer.base.close()
         if self.standing:
             self.standing.close()
         folder.publish(made, number, settings, roots, self.report)
+        # Only when the edition stands: until then a kill loses nothing of it.
         journal.remove()
         return self.report
 
@@ -216,14 +226,17 @@ class _Run:
         for number, file in enumerate(self.collected.files):
             self.tell("reading files", number, total)
             digest, reader = self.digests[file.name], readers[file.path.suffix.lower()]
+            # What the edition or the journal has need not be read and cut again.
             parsed = self.standing.parsed(digest, reader) if self.standing else None
             parsed = parsed or journal.parsed(f"{digest} {reader}")
             if parsed is None:
+                # The tokenizer is loaded only if there is anything to cut.
                 if not cutter:
                     settings = self.settings
                     tokenizer = tokenizer_of(settings.model)[0]
                     cutter.append(Cutter(tokenizer, tokens=settings.tokens, overlap=settings.overlap))
                 parsed = parse(file, cutter[0], self.settings.columns)
+                # What changed while it was read is of neither state.
                 if digest_of(file.path) != digest:
                     parsed = ParsedFile(
                         reader, problem="it was being written while it was read; give the command again"
@@ -237,6 +250,7 @@ class _Run:
         settings, language = self.settings, self.settings.text_language
         notes: list[str] = []
         terms = Terms("none")
+        # Only words have a language that is to be known.
         if any(part.lexical for part in self.representation.parts):
             if language == "auto":
                 language, note = language_among(edition.texts(), count)

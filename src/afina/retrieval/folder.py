@@ -46,6 +46,7 @@ class IndexFolder:
         """Raise `UsageError` where something else is in the folder's place, so that nothing of it is touched."""
         if self.path.is_file():
             raise UsageError(f"{self.path} is a file; --out is the folder that the index gets.")
+        # A folder that a killed first run left has none of these files, or only these.
         if self.path.is_dir() and not (self.path / _INDEX).is_file():
             foreign = [
                 entry.name
@@ -63,6 +64,7 @@ class IndexFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         number = values.get("format")
+        # A newer form is cut otherwise, and an older one lacks what is looked for.
         if number != FORMAT:
             raise AfinaError(
                 f"{self.path} is an index of format {number}, and this Afina reads format {FORMAT}: update Afina, or make it "
@@ -91,6 +93,7 @@ class IndexFolder:
     def check_weights(self, values: Mapping[str, Any], settings: IndexSettings) -> None:
         """Raise `UsageError` where the encoder is no longer the one that made the index's vectors, or is gone."""
         for place in filter(None, (settings.adapter, settings.model)):
+            # A model of the hub may come back; a folder that is gone does not.
             if place.startswith("/") and not Path(place).exists():
                 raise UsageError(
                     f"{self.path} was made with {place}, which is gone: put it back, or make the index anew with another "
@@ -105,6 +108,7 @@ class IndexFolder:
 
     def publish(self, made: Path, number: int, settings: IndexSettings, roots: list[str], report: Any) -> None:
         """Let a new edition stand, and remove the others; after a kill at any moment one of the two stands."""
+        # All of it on the disk before its name is.
         for path in sorted(made.rglob("*")):
             _sync(path)
         edition = self.path / f"edition-{number}"
@@ -120,6 +124,7 @@ class IndexFolder:
         if "threshold" in before and (before["settings"], before["weights"]) == (settings.as_dict(), weights):
             values["threshold"] = before["threshold"]
         write_json(self.path / _INDEX, values)
+        # Only when the new one stands: a kill leaves both, and never none.
         for name in self._editions():
             if name != edition.name:
                 discard(self.path / name)
@@ -128,6 +133,7 @@ class IndexFolder:
         """Write a threshold into `index.json`, or take it out; raises `UsageError` where another edition stands by now."""
         with locked(self.path):
             values = self.read()
+            # A threshold is of the passages on which it was found.
             if values is None or values["edition"] != edition:
                 raise UsageError(f"{self.path} was changed while its threshold was looked for; give the command again.")
             values.pop("threshold", None)
@@ -140,6 +146,7 @@ class IndexFolder:
 
 def discard(edition: Path) -> None:
     """Remove an edition, or what was built of one, with its vectors that lie elsewhere; nothing where there is none."""
+    # Vectors in a data base are named by the folder that is about to go.
     for path in edition.rglob(ELSEWHERE):
         address = json.loads(path.read_text("utf-8"))[0]
         store_for(address, 0).remove(path.parent)
@@ -151,6 +158,7 @@ def locked(path: Path) -> Iterator[None]:
     """Let no other process write the index meanwhile; raises `UsageError` where one does."""
     with open_unfollowed(path / ".lock", "a+") as file:
         try:
+            # Not waited for: a run may take hours, and its documents may be others.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
@@ -168,6 +176,7 @@ def locked(path: Path) -> Iterator[None]:
 def weights_of(settings: IndexSettings) -> str:
     """Return what tells the encoder's weights from others'; nothing where no vectors are made by it."""
     made = REPRESENTATIONS[settings.representation](settings)
+    # Words are compared without an encoder, whose weights are then nobody's concern.
     return weights_digest(settings) if any(part.embeds for part in made.parts) else ""
 
 
@@ -181,6 +190,7 @@ def settings_that_differ(before: IndexSettings, now: IndexSettings) -> str:
 def _same(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before, now = old[name], new[name]
     if name in ("model", "adapter") and now is not None and Path(now).exists():
+        # A relative path and an absolute one may be one folder.
         now = str(Path(now).resolve())
     return bool(before == now) or (name == "precision" and now == "auto")
 

@@ -67,6 +67,7 @@ class Index:
     def _open(self, device: str) -> None:
         self.settings = IndexSettings.read(self.values["settings"])
         made = REPRESENTATIONS[self.settings.representation](self.settings)
+        # Before questions are read: vectors of other weights would not be comparable.
         self.folder.check_weights(self.values, self.settings)
         self.terms = Terms.load(self.edition.folder / TERMS)
         ranker = made.open(self.edition.folder / self.settings.representation, self.terms, device)
@@ -118,6 +119,7 @@ class Index:
         self, questions: Sequence[str], most: int, *, by: str | None = None
     ) -> list[tuple[dict[str, dict[int, tuple[int, float]]], list[float], list[int], dict[str, float]]]:
         """Return by question: of each part ranks and scores by row, the best scores, their rows, each part's best score."""
+        # An empty question is near to nothing, and a model would be asked for it.
         if blank := [number for number, question in enumerate(questions, start=1) if not question.strip()]:
             raise UsageError(f"Question {blank[0]} is empty." if len(questions) > 1 else "The question is empty.")
         if most < 1:
@@ -128,6 +130,7 @@ class Index:
                 raise UsageError(f"{self.folder.path} has no {shown(by)}{nearest(by, rankers)}")
             rankers = {by: rankers[by]} if by in rankers else rankers
         several = len(rankers) > 1
+        # Deeper than what is asked for, as in what a hybrid does by itself.
         depth = max(100, 5 * most) if several else most
         ranked = {name: ranker.rank(questions, depth) for name, ranker in rankers.items()}
         answers = []
@@ -150,6 +153,7 @@ class Index:
             ranking = [
                 (float(score), row) for score, row in zip(best.tolist(), rows.tolist(), strict=True) if row != NOTHING
             ]
+            # Thresholds are held against parts: their scores have a scale, ranks have none.
             highest = {name: max(score for _, score in found.values()) for name, found in parts.items() if found}
             answers.append(
                 (parts if several else {}, [score for score, _ in ranking], [row for _, row in ranking], highest)

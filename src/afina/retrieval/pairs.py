@@ -65,6 +65,7 @@ def write_pairs(
         raise UsageError(f"The share of sentences that stay in their passage is 0 to 1, not {keep:g}.")
     rows = cloze_pairs(index, keep=keep, seed=seed) if writer is None else _asked(index, out, writer, seed, tell)
     count, passages = 0, set()
+    # Whole or not at all, as half of the pairs would be trained on without a word.
     with whole_file(out) as partial, partial.open("w", encoding="utf-8") as file:
         for row, pair in rows:
             file.write(json.dumps(pair, ensure_ascii=False) + "\n")
@@ -106,6 +107,7 @@ def _questions(chunk: Chunk, near: Iterable[Chunk]) -> list[tuple[int, int]]:
     """
     spans = [(start, len(chunk.text[:stop].rstrip())) for start, stop in sentence_spans(chunk.text)]
     words = len(chunk.text.split())
+    # Neighbours overlap in a page alone.
     shared = [(other.start, other.stop) for other in near if (other.file, other.page) == (chunk.file, chunk.page)]
     return [
         (start, stop)
@@ -133,6 +135,7 @@ def _asked(
     """Yield for each passage that a model wrote a question for its row and the pair, marked as generated."""
     chunks = [index.edition.chunk(row) for row in range(len(index))]
     language = "pt" if language_of(chunks[0].text) == "pt" or index.values["facts"].get("language") == "pt" else "en"
+    # One line each, as a prompt has a topic in it.
     topics = tuple(" ".join(chunk.text.split()) for chunk in chunks)
     place = generated_path(out)
     generate(
@@ -143,6 +146,7 @@ def _asked(
         made = json.loads(line)
         question = next((each["content"] for each in made["messages"] if each["role"] == "user"), "").strip()
         if question:
+            # Requests go round through the passages.
             row = made["extra"]["request"] % len(chunks)
             pair = _pair(chunks[row], question, chunks[row].text)
             yield row, {**pair, "made_by": writer.name, "generated": True}

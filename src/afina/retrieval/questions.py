@@ -77,6 +77,7 @@ class DocumentQuestion:
 
 def same_words(text: str) -> str:
     """Return a text by which those that differ in case, spaces and marks alone are the same."""
+    # Letters and digits of any script; the marks between words differ by who types them.
     return " ".join("".join(letter if letter.isalnum() else " " for letter in text.casefold()).split())
 
 
@@ -89,6 +90,7 @@ def read_questions(spec: QuestionsSpec, notes: list[str] | None = None) -> list[
 
     def column(key: str, usual: Sequence[str], *, needed: str = "") -> str | None:
         given: str | None = getattr(spec, key)
+        # A column that is taken for one thing is not taken for another.
         name = given or usual_name([each for each in names if each not in taken], usual)
         if name is None and needed:
             raise UsageError(f"{spec.path} has no column that looks like {needed}; say which ({', '.join(names)}).")
@@ -130,6 +132,7 @@ def _questions(
             twice += 1
         else:
             made[text] = DocumentQuestion(
+                # A question that is not told has nothing that a right answer would hold.
                 " ".join(text.split()), answers, keys if answers else (), passages, file[0] if file else "",
                 group[0][:_LONGEST_NAME] if group else "", row,
             )  # fmt: skip
@@ -149,9 +152,11 @@ def _texts(value: Any, parse: Callable[[str], tuple[Any, bool]]) -> tuple[str, .
     if isinstance(value, str):
         parsed, _ = parse(value)
         listed = isinstance(parsed, dict | list) and bool(parsed)
+        # A text that begins with a bracket and is no list is an answer like others.
         return _texts(parsed, parse) if listed else (value.strip(),) if value.strip() else ()
     if isinstance(value, Mapping):
         return _texts(value.get("text"), parse)
     if isinstance(value, list | tuple):
         return tuple(dict.fromkeys(text for each in value for text in _texts(each, lambda text: (None, False))))
+    # An empty cell of a spreadsheet is a number that is none.
     return () if value is None or value != value else (str(value),)

@@ -69,6 +69,7 @@ class Threshold:
     @property
     def tells_apart(self) -> bool:
         """Return whether it surely refuses more of the questions without an answer than of those with one."""
+        # By intervals, and not by shares: with few questions chance tells kinds apart too.
         passed_low = 1 - self.answered.interval[1]
         return passed_low > self.refused.interval[1]
 
@@ -131,6 +132,7 @@ def chosen_threshold(
                 f"A threshold is set on {_FEWEST} or more questions {what} an answer in the documents, and there are "
                 f"{len(kinds[tells])}."
             )
+    # Halves are drawn once for all parts, so that these are compared on the same questions.
     random = np.random.default_rng(seed)
     choosing, held = {}, {}
     for tells, texts in kinds.items():
@@ -142,6 +144,7 @@ def chosen_threshold(
         (*_threshold(_scores(choosing[True], name), _scores(choosing[False], name), refuse_at_most), name)
         for name in index.rankers
     ]
+    # The one that errs least; of equals the one that tells the kinds apart best.
     (errs, _), value, apart, by = min(candidates, key=lambda each: each[0])
     if errs >= _NONE:
         raise UsageError(
@@ -155,6 +158,7 @@ def chosen_threshold(
 
 
 def _scores(best: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
+    # What finds nothing is less like than anything that is found.
     return np.array([each.get(name, -math.inf) for each in best])
 
 
@@ -171,6 +175,7 @@ def _threshold(right: np.ndarray, wrong: np.ndarray, at_most: float | None) -> t
         return (_NONE, 0.0), 0.0, 0.5
     refused = (right[:, None] < candidates).mean(axis=0)
     answered = (wrong[:, None] >= candidates).mean(axis=0)
+    # Equal scores tell nothing apart and count half, as in the area under a ROC curve.
     apart = float((right[:, None] > wrong).mean() + (right[:, None] == wrong).mean() / 2)
     errs = refused + answered if at_most is None else np.where(refused <= at_most, answered, _NONE)
     place = int(np.argmin(errs))

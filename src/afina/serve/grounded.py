@@ -39,6 +39,7 @@ class GroundedChat(Chat):
         super().__init__(adapter, system=system, settings=settings)
         if most < 1:
             raise UsageError(f"At least one passage is searched for, not {most}.")
+        # One that is open already stays the caller's to close.
         self.index, self.most = index if isinstance(index, Index) else Index(index, device=device), most
         self._limit, self._notes = limit_of(self.index, threshold), notes_on(self.index, threshold)
         self._found = FoundPassages([], {})
@@ -50,6 +51,7 @@ class GroundedChat(Chat):
         The history keeps the question and the answer, not the passages: those of a later turn are found for that one.
         """
         self.answer = self._prompt = None
+        # The question before, as this one may say "it" of what that named.
         asked = [turn["content"] for turn in self.messages if turn["role"] == "user"]
         self._found = found_in_turn(self.index, text, asked[-1] if asked else None, self.most)
         likeness = self._found.best.get(self._limit.by)
@@ -63,6 +65,7 @@ class GroundedChat(Chat):
         pieces = super().ask(text)
         try:
             yield from pieces
+        # Also where whoever reads stops early: what was said is then the answer.
         finally:
             pieces.close()  # type: ignore[attr-defined]
             self.answer = self._cited(text, likeness)
@@ -98,6 +101,7 @@ class GroundedChat(Chat):
                 if not recent:
                     raise
                 continue
+            # Fewer turns rather than fewer than two passages: without passages nothing can be cited.
             if not recent or len(made.given) >= min(_ENOUGH, len(self._found.hits)):
                 break
         self._prompt, self.left_out = made, first
@@ -123,6 +127,7 @@ def found_in_turn(index: Index, question: str, earlier: str | None, most: int) -
     """
     if earlier is None:
         return index.found([question], most)[0]
+    # Alone too, as a new question has nothing to do with the one before.
     alone, together = index.found([question, f"{earlier}\n{question}"], most)
     ranked = [np.array([hit.row for hit in found.hits], dtype=np.int64) for found in (alone, together)]
     hits = {hit.row: hit for found in (together, alone) for hit in found.hits}

@@ -73,6 +73,7 @@ class Asking:
 
         For the right ones those that are found, where none is known.
         """
+        # Only ways with passages come here.
         assert self.index is not None
         right = way.given == "right"
         if right and self.telling[place]:
@@ -95,12 +96,15 @@ def answers_of(
     if way.given != "none":
         assert asking.index is not None
         how |= {"passages": asking.passages, "threshold": vars(limit_of(asking.index, asking.threshold))}
+    # What a way does not look at may change without its answers being asked again.
     whose = {name: value for name, value in whose.items() if name != "index" or way.given != "none"}
+    # As JSON gives it back, so that it is compared alike.
     record = json.loads(json.dumps({"way": [way.who, way.given], "questions": texts, **how, **whose}))
     known = _known(path, record)
     left = [place for place in range(len(asking.questions)) if place not in known]
     if left:
         writer = load()
+        # A file of another record is begun anew, and not gone on with.
         if not path.is_file() or not known:
             write_text(path, json.dumps(record, ensure_ascii=False) + "\n")
         for start in range(0, len(left), asking.batch_size):
@@ -115,10 +119,12 @@ def answers_of(
 def _known(path: Path, record: Mapping[str, Any]) -> dict[int, WayAnswer]:
     """Return the answers that a file holds, nothing of one of another record; a torn last line is cut off."""
     lines: Iterator[dict[str, Any]] = whole_lines(path)
+    # The first line says whose answers these are.
     if next(lines, None) != record:
         return {}
     known = {line.pop("place"): WayAnswer(**line) for line in lines}
     whole = path.read_bytes()
+    # A line that a kill tore off is asked again.
     if not whole.endswith(b"\n"):
         write_text(path, whole[: whole.rfind(b"\n") + 1].decode("utf-8"))
     return known
@@ -126,9 +132,11 @@ def _known(path: Path, record: Mapping[str, Any]) -> dict[int, WayAnswer]:
 
 def _append(path: Path, made: Mapping[int, WayAnswer]) -> None:
     lines = [json.dumps({"place": place, **vars(each)}, ensure_ascii=False) + "\n" for place, each in made.items()]
+    # Not through a link, as the folder may be others' to write in.
     with open_unfollowed(path, "ab") as file:
         file.write("".join(lines).encode())
         file.flush()
+        # On the disk before the next are asked: what was paid for is not lost.
         os.fsync(file.fileno())
 
 
@@ -141,6 +149,7 @@ def _batch(asking: Asking, way: AnswerWay, writer: Writes, places: Sequence[int]
         if way.given == "none":
             prompts[place] = text
             continue
+        # Without a passage that is like it, the question is refused and no model asked.
         if hits := asking.hits(place, way):
             prompts[place] = build_prompt(writer, text, hits, asking.settings)
     messages = [
@@ -152,6 +161,7 @@ def _batch(asking: Asking, way: AnswerWay, writer: Writes, places: Sequence[int]
     by_place = dict(zip(prompts, written, strict=True))
     made = []
     for place in places:
+        # What was not asked has the refusal for its answer, and cost nothing.
         text, read, wrote = refusal_to(asking.questions[place].text, asking.index), 0, 0
         if place in by_place:
             text, wrote, read = by_place[place].text.strip(), len(by_place[place].tokens), by_place[place].prompt_tokens
@@ -172,12 +182,14 @@ def _held(
     assert asking.index is not None
     shown = any(each.hit.row in tells for each in prompt.given) if tells else None
     answer = answered(asking.questions[place].text, text, prompt, asking.index.terms)
+    # A citation holds if its passage was given and has the words.
     holds = bool(answer.citations) and not answer.wrong and not any(each.is_weak for each in answer.citations)
     return holds, shown, len(prompt.given)
 
 
 def judged(question: DocumentQuestion, asked: WayAnswer) -> list[float]:
     """Return what an answer adds to numerator and denominator of each of the metrics of answers."""
+    # Words of its own count as a refusal, unless they cite something.
     refused = refuses(asked.text) or (bool(_UNKNOWING.search(asked.text)) and not asked.cites)
     plain = plain_answer(asked.text)
     counts = float(question.is_told)

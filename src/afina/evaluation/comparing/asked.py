@@ -47,9 +47,11 @@ def limited(questions: Sequence[DocumentQuestion], asked: Sequence[AskedQuestion
     for place, each in enumerate(asked):
         kinds.setdefault(each.kind, []).append(place)
     chosen: list[int] = []
+    # The smallest kinds first, so that what they leave goes to the others.
     left, waiting = limit, sorted(kinds.values(), key=len)
     for number, places in enumerate(waiting):
         count = min(len(places), left // (len(waiting) - number))
+        # Evenly over the file, as neighbours often ask of one document.
         chosen += [places[step * len(places) // count] for step in range(count)]
         left -= count
     return sorted(chosen)
@@ -62,6 +64,7 @@ def leakage(
     if not any(question.is_told for question in questions):
         raise UsageError("None of the questions that are asked has an answer; name others.")
     words = {same_words(each.text) for each in trained}
+    # Questions that were trained on word for word are counted by themselves.
     others = [each for each in questions if same_words(each.text) not in words]
     counts = {
         "test_questions": len(questions), "train_questions": len(trained),
@@ -81,6 +84,7 @@ def leakage(
             any(same_words(answer) in answers for answer in each.answers) for each in questions
         )
     if index is not None:
+        # One text with a space at either end, so that words are found as whole ones.
         text = f" {same_words(chr(10).join(index.edition.texts()))} "
         counts |= {
             "test_questions_in_documents": _inside((each.text for each in questions), text),

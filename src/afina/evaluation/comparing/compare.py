@@ -58,6 +58,7 @@ def compare_ways(
     notes: list[str] = []
     questions = read_questions(config.questions, notes)
     trained = [] if config.train_questions is None else read_questions(config.train_questions, notes)
+    # A folder with other things in it could be anybody's.
     if folder.is_dir() and not (folder / _CONFIG).is_file() and (others := _others(folder)):
         raise UsageError(f"{folder} is no comparison's and holds {others[0]}; give --out a folder of its own.")
     with locked(folder):
@@ -73,6 +74,7 @@ def compare_ways(
 
 
 def _others(folder: Path) -> list[str]:
+    # What a start that was broken off leaves behind is ours.
     return sorted(entry.name for entry in folder.iterdir() if entry.name not in (".lock", f".{_CONFIG}"))
 
 
@@ -112,6 +114,7 @@ class _Comparing:
         )  # fmt: skip
         runs = [run for model in config.model for run in self._of_model(model, asking)]
         order = {way: place for place, way in enumerate(config.ways)}
+        # In the file's order, whatever order the models were asked in.
         runs.sort(key=lambda run: (config.model.index(run.model), order[run.way], run.seed))
         facts = {
             "settings": config.model_dump(mode="json", exclude_none=True), "versions": versions(), "hardware": hardware(),
@@ -142,6 +145,7 @@ class _Comparing:
         config, place = self.config, self.folder / _place(model, self.config.model)
         tuned: dict[str, dict[int, tuple[Path, Result]]] = {}
         if config.tuned:
+            # Prompts are fitted for the model that is to read them.
             writer = self._load(("base", model, config.precision), lambda: self._bare(model, config.precision))
             material = {"train": self.trained, "test": [each for each in self.questions if each.is_told]}
             tools = (self.costs, self.tell, self.observer, self.notes)
@@ -173,6 +177,7 @@ class _Comparing:
 
         whose = {"precision": precision, "model": model_digests(model, self.originals), "index": self._index_digest}
         if adapter is not None:
+            # By its bytes: an adapter of the same name may have been trained again.
             weights = (adapter / "adapter_model.safetensors").read_bytes()
             whose["adapter"] = hashlib.sha256(weights).hexdigest()
         name = f"{_place(model, config.model)}: {who} {seed}"
@@ -211,10 +216,12 @@ class _Comparing:
     @contextmanager
     def _memory(self, name: str) -> Iterator[None]:
         """Measure the memory of what is asked within, the model's own among it; where nothing is loaded, none is."""
+        # What is still held would count as this one's memory.
         self._writer = None
         gc.collect()
         with MemoryMonitor(self._device()) as monitor, monitor.phase("answer"):
             yield
+        # Nothing was loaded where all answers were there already.
         if self._is_loaded():
             self.costs.keep(f"memory {name}", monitor.report()["memory"]["answer"]["peak_bytes"])
 
@@ -228,6 +235,7 @@ class _Comparing:
 
     def _load(self, key: Any, load: Callable[[], Writes]) -> Writes:
         """Return who answers; one is held at a time."""
+        # One at a time, as two models may not fit.
         if self._writer is None or self._writer[0] != key:
             self._writer = None
             gc.collect()
@@ -251,6 +259,7 @@ class _Comparing:
 def _place(model: str, models: Sequence[str]) -> str:
     """Return the name of a model's folder in the comparison's."""
     name = Path(model).name or model
+    # By its folder's name alone where that tells it from the others.
     if sum((Path(other).name or other) == name for other in models) == 1:
         return name
     return f"{name}-{models.index(model) + 1}"

@@ -101,6 +101,7 @@ class CompareConfig(Checked):
         """Return it with the paths of what stands in a folder, and not where the command runs."""
 
         def place(given: str) -> str:
+            # Beside the file only where it is not here, as a command's own paths are from here.
             return str(folder / given) if not Path(given).exists() and (folder / given).exists() else given
 
         def of(spec: QuestionsSpec | None) -> QuestionsSpec | None:
@@ -115,10 +116,12 @@ class CompareConfig(Checked):
 
     def checked(self, where: str = "comparison") -> None:
         """Raise `UsageError` for keys that do not go together, and for settings that an index or a study has not."""
+        # Neither would be no documents, and both would be two answers to one question.
         if (self.documents is None) == (self.index is None):
             raise UsageError(f"{where}: give documents: to be indexed, or index:, one of the two.")
         if self.index is not None and self.indexing:
             raise UsageError(f"{where}: indexing: is of an index that is made here; {self.index} has its own settings.")
+        # Checked by the index's own settings, which know what there is.
         IndexSettings().changed(**_tuples(self.indexing))
         if self.rows and (above := {"passages", "max_new_tokens"} & self.rows.model_fields_set):
             raise UsageError(
@@ -130,6 +133,7 @@ class CompareConfig(Checked):
                 f"{where}: {', '.join(ways)} tune the model: give train_questions:, or name the other ways in ways:."
             )
         for who in self.tuned:
+            # Checked now, before an index is made that takes hours.
             expand(self.study(who, self.model[0], "rows"))
 
     @property

@@ -44,6 +44,7 @@ class PreparingCosts:
             entry["done"] = True
             return made
         finally:
+            # What was made before costs nothing when it is looked at again.
             if not done:
                 self.keep(name, entry | {"seconds": entry["seconds"] + time.perf_counter() - started})
 
@@ -108,6 +109,7 @@ def _write(
             notes += [f"{part} rows for reading: {why}: {count:,}" for why, count in made.dropped.items()]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         path = place / f"{part}.jsonl"
+        # An untouched file keeps its time, by which a study knows its data.
         if not path.is_file() or path.read_text("utf-8") != text:
             write_text(path, text)
 

@@ -41,6 +41,7 @@ class ChatMessage(BaseModel):
         """Return it as templates take it."""
         content = self.content
         text = "".join(part.text for part in content) if isinstance(content, list) else content
+        # OpenAI's newer name for the same turn.
         role = "system" if self.role == "developer" else self.role
         more = {"tool_calls": self.tool_calls, "tool_call_id": self.tool_call_id}
         return {"role": role, "content": text} | {key: value for key, value in more.items() if value is not None}
@@ -54,6 +55,7 @@ class _Format(BaseModel):
     @field_validator("type")
     @classmethod
     def _text(cls, value: str) -> str:
+        # A form that is not enforced would be promised to who asks for it.
         if value != "text":
             raise ValueError("answers are text; no other form is enforced here, so that none is promised")
         return value
@@ -103,6 +105,7 @@ async def _pieces(
         async for event in pieces(call, replies):
             yield event
         return
+    # Nothing was asked of the model, so that the answer is whole at once.
     call.finish = "stop"
     for place in range(body.choices):
         yield place, Piece(place, ground.refusal, Written(ground.refusal, [], "stop", 0))
@@ -144,6 +147,7 @@ async def _events(
         "id": f"chatcmpl-{call.number}", "object": "chat.completion.chunk", "created": int(time.time()),
         "model": body.model,
     }  # fmt: skip
+    # OpenAI sends it with every piece where it was asked for.
     none = {"usage": None} if body.with_usage else {}
 
     def chunk(place: int, delta: dict[str, Any], log: Any = None, finish: str | None = None) -> dict[str, Any]:
@@ -153,6 +157,7 @@ async def _events(
     for place in range(body.choices):
         yield chunk(place, {"role": "assistant", "content": ""})
     async for event in _pieces(call, body, replies, ground):
+        # A sign of life, so that a client that waits is not cut off.
         if event is None:
             yield None
             continue
@@ -164,6 +169,7 @@ async def _events(
             yield chunk(place, {}, None, piece.written.finish)
         elif piece.written is not None and ground is not None:
             answer = ground.answered(piece.written.text)
+            # Citations stand behind the last piece, as they are known only then.
             if below := ground.below(answer):
                 yield chunk(place, {"content": below})
             yield {**chunk(place, ground.message(answer), None, piece.written.finish), "documents": ground.body()}
