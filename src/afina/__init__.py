@@ -35,6 +35,7 @@ _PLACES = {
     "catalogue": "afina.study.catalogue",
     "clean_data": "afina.api.data:clean",
     "compare_ways": "afina.api.rag:compare",
+    "compress_model": "afina.api.compression:compress",
     "convert_data": "afina.api.data:convert",
     "demo_study": "afina.api.demonstrations",
     "evaluate": "afina.api.adapters",

@@ -51,6 +51,8 @@ WRITTEN_OUT = (
     "export/int8_target.py",
     "study/executors/in_process.py",
     "study/plan.py",
+    "compress/compress.py",
+    *(f"compress/ways/{name}.py" for name in ("drop_layers", "width", "heads", "rank", "zeros")),
     "quantisation/make.py",
     "quantisation/plan.py",
 )

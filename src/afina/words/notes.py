@@ -13,6 +13,7 @@ from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
 from afina.words.serving import SERVED
+from afina.words.smaller import SMALLER_NOTES
 from afina.words.ways import WAYS_NOTES
 
 __all__ = ["NOTES", "said_note", "without_examples"]
@@ -167,7 +168,6 @@ NOTES = {
     # -- settings
     "{method}: alpha stays {alpha} at rank {rank}, so that the scale is {scale} ({usual} at its default rank); alpha: {other} would keep the scale.": "{method}: alpha fica em {alpha} com rank {rank}, e a escala é {scale} ({usual} no rank padrão); alpha: {other} manteria a escala.",
     "{method}: rank is {rank}, and its matrices are random, so that it reaches little at a rank that suits trained ones; {setting} trains one number a layer more for each.": "{method}: o rank é {rank}, e as matrizes são sorteadas, de modo que pouco alcança com um rank que serve às treinadas; {setting} treina um número a mais por camada para cada um.",
-    "{list}: the learning rate is auto's, whose rule was found with AdamW and is taken for {title} too; learning_rate: search tries others.": "{list}: a taxa de aprendizado é a de auto, cuja regra foi encontrada com o AdamW e vale aqui também para {title}; learning_rate: search experimenta outras.",
     "{list}: {setting}, which is the default where a model learns to write; what you set goes before it.": "{list}: {setting}, que é o padrão quando um modelo aprende a escrever; o que você definir vale antes.",
     "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
     "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
@@ -275,6 +275,7 @@ NOTES = {
     **READING_NOTES,
     **QUANTISED,
     **WAYS_NOTES,
+    **SMALLER_NOTES,
 }  # fmt: skip
 
 _VALUES = {

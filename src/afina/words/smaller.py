@@ -1,0 +1,25 @@
+"""Say in Portuguese what `afina compress` and optimisers say; the English sentence is the key."""
+
+__all__ = ["PORTUGUESE", "SMALLER_NOTES"]
+
+PORTUGUESE = {
+    "loading the model": "carregando o modelo",
+    "before": "antes",
+    "after": "depois",
+    "parameters": "parâmetros",
+    "weights on disk (MB)": "pesos em disco (MB)",
+}
+
+SMALLER_NOTES = {
+    "{list}: the learning rate is auto's, whose rule was found with AdamW and is taken for {title} too; learning_rate: search tries others.": "{list}: a taxa de aprendizado é a de auto, cuja regra foi encontrada com o AdamW e vale aqui também para {title}; learning_rate: search experimenta outras.",
+    "looking at what matters least": "vendo o que menos importa",
+    "changing the weights": "mudando os pesos",
+    "Dropped layer {which} of {count}, which turns its input by {angle} degrees, the least.": "Removida a camada {which} de {count}, que gira a sua entrada em {angle} graus, menos que as outras.",
+    "Dropped layers {which} of {count}, which turn their input by {angle} degrees, the least.": "Removidas as camadas {which} de {count}, que giram a sua entrada em {angle} graus, menos que as outras.",
+    "Kept {some} of {count} feed-forward neurons in each layer; its heads stay, since with fewer a {kind}'s would have another size.": "Ficam {some} de {count} neurônios da rede feed-forward em cada camada; as cabeças ficam, pois com menos as de um {kind} teriam outro tamanho.",
+    "Kept {some} of {count} feed-forward neurons in each layer, and {left} of {of} groups of heads.": "Ficam {some} de {count} neurônios da rede feed-forward em cada camada, e {left} de {of} grupos de cabeças.",
+    "Kept {left} of {of} heads in each layer.": "Ficam {left} de {of} cabeças em cada camada.",
+    "Kept {left} of {of} groups of {heads} heads in each layer.": "Ficam {left} de {of} grupos de {heads} cabeças em cada camada.",
+    "{layers} linear layers have rank {rank} now, written whole, as plain transformers loads them: the checkpoint is as large and as slow as before. As two factors they would be {share}% of their size; the method svd (rank: {same}) trains them so.": "{layers} camadas lineares têm agora posto {rank}, escritas inteiras, como o transformers as carrega: o checkpoint é tão grande e tão lento quanto antes. Em dois fatores teriam {share}% do seu tamanho; o método svd (rank: {same}) treina assim.",
+    "{zeros} of {numbers} weights in {layers} linear layers are zero now. A baseline: the checkpoint is as large and as slow as before, since zeros are stored and multiplied like any number.": "{zeros} de {numbers} pesos em {layers} camadas lineares são agora zero. Uma linha de base: o checkpoint é tão grande e tão lento quanto antes, pois zeros são guardados e multiplicados como qualquer número.",
+}
