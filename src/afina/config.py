@@ -211,7 +211,7 @@ class _Study(Checked):
     gradient_clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's gradient; null for none."""
     optimiser: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] = "adamw"
-    """What takes the steps: `adamw`, `adamw8bit`, `adafactor`, `muon`, `galore`, `apollo`, `badam`, `lisa`, `paged_adamw` or
+    """The optimiser: `adamw`, `adamw8bit`, `adafactor`, `muon`, `galore`, `apollo`, `badam`, `lisa`, `paged_adamw` or
     `paged_adamw8bit`, or one with settings of its own: `{galore: {rank: 64}}`; a method may have its own."""
     evaluate: Literal["last"] | Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
     """Epochs after which a run is evaluated: each (1), every n-th and the last (n), or the last alone (`last`)."""

@@ -84,14 +84,14 @@ class Adapter(nn.Module):
         """Return by name the layer of each of these that lies in one, or `OUTSIDE`; a head's are left out."""
         paths = {f"{_BACKBONE}{site.module}.": site.layer for site in backbone.anatomy.of_kind("layer")}
         paths |= {f"branches.{site.name.replace('.', '/')}.": site.layer for site in self.sites}
-        found: dict[str, int] = {}
+        layers: dict[str, int] = {}
         for name in self.trainable(backbone):
             layer = next((own for path, own in paths.items() if name.startswith(path)), None)
             if layer is not None:
-                found[name] = layer
+                layers[name] = layer
             elif name.startswith(_BACKBONE):
-                found[name] = OUTSIDE
-        return found
+                layers[name] = OUTSIDE
+        return layers
 
 
 def build_adapter(

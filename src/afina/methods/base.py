@@ -108,7 +108,7 @@ class Method(MadeInPython):
     gradient_clip: float | None = 1.0
     """Largest norm of a step's gradient; None for no limit."""
     optimiser: str | dict[str, Any] = "adamw"
-    """What takes the steps: its name, or {name: {setting: value}}; this too is the study's unless a method has its own."""
+    """The optimiser: its name, or {name: {setting: value}}; this too is the study's unless a method has its own."""
     length_normalisation: float = 0.0
     """Weight of T-Few's loss of that name, for `task: choices` (`tasks/choices.py`); nothing elsewhere."""
     unlikelihood: float = 0.0

@@ -1,1 +1,1 @@
-"""What takes the steps: one file an optimiser."""
+"""Define optimisers, which take the steps: one file each."""

@@ -1,4 +1,4 @@
-"""AdamW: adaptive moments with decoupled weight decay.  Loshchilov and Hutter, 2019, arXiv:1711.05101."""
+"""AdamW: step by adaptive moments with decoupled weight decay.  Loshchilov and Hutter, 2019, arXiv:1711.05101."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ Group = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run trains, as an optimiser needs to know it; parameters on `meta` will do to count by."""
+    """Describe what a run trains, as an optimiser needs to know it; parameters on `meta` will do to count by."""
 
     parameters: Mapping[str, nn.Parameter]
     layers: Mapping[str, int] = field(default_factory=dict)
@@ -64,9 +64,9 @@ class OptimiserKind:
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
-    """What results call it."""
+    """The name that results call it by."""
     rate_factor: ClassVar[float] = 1.0
-    """What `learning_rate: auto`, which is a rule for AdamW, is multiplied by (`benchmarks/optimisers.py`)."""
+    """The factor of `learning_rate: auto`, which is a rule for AdamW (`benchmarks/optimisers.py`)."""
     as_adamw: ClassVar[bool] = False
     """True if its steps are AdamW's but for rounding, so that AdamW's rate is its own."""
     by_turns: ClassVar[bool] = False
@@ -139,8 +139,8 @@ def divided(groups: Sequence[Group], chosen: Sequence[nn.Parameter]) -> tuple[li
     outside: list[Group] = []
     for group in groups:
         for place, wanted in ((inside, True), (outside, False)):
-            if own := [value for value in group["params"] if (id(value) in ours) is wanted]:
-                place.append(group | {"params": own})
+            if members := [value for value in group["params"] if (id(value) in ours) is wanted]:
+                place.append(group | {"params": members})
     return inside, outside
 
 

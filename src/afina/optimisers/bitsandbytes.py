@@ -1,4 +1,4 @@
-"""AdamW with moments in 8 bits, paged, or both, by bitsandbytes.  Dettmers et al., 2022, arXiv:2110.02861.
+"""Step as AdamW does with moments in 8 bits, paged, or both, by bitsandbytes.  Dettmers et al., 2022, arXiv:2110.02861.
 
 In 8 bits each block of 256 numbers has a scale of its own, and a table of 256 values that are dense near zero. Tensors of
 fewer than 4,096 numbers keep float32, as bitsandbytes does. Paged moments lie in memory that a GPU short of its own may page
@@ -32,8 +32,8 @@ def _made(name: str, groups: Sequence[Group], rate: float) -> list[torch.optim.O
         from bitsandbytes import optim
     except ImportError:
         raise UsageError(f"optimiser: {name.lower()} needs bitsandbytes: pip install 'afina[quantised]'.") from None
-    own: Any = getattr(optim, name)
-    return [own(groups, lr=rate, weight_decay=0.0)]
+    kind: Any = getattr(optim, name)
+    return [kind(groups, lr=rate, weight_decay=0.0)]
 
 
 def _refuse_on_a_cpu(name: str, device: str, instead: str) -> None:

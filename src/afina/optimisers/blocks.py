@@ -94,12 +94,12 @@ class Lisa(_InTurns):
 
 def _by_layer(trained: Trained, *, outside: bool) -> dict[int, list[nn.Parameter]]:
     """Return what is trained of each layer, and with `outside` of the base outside of all."""
-    found: dict[int, list[nn.Parameter]] = {}
+    by_layer: dict[int, list[nn.Parameter]] = {}
     for name, value in trained.parameters.items():
         layer = trained.layers.get(name)
         if layer is not None and (outside or layer != OUTSIDE):
-            found.setdefault(layer, []).append(value)
-    return found
+            by_layer.setdefault(layer, []).append(value)
+    return by_layer
 
 
 class _Turns(torch.optim.AdamW):

@@ -1,4 +1,4 @@
-"""GaLore: AdamW within the space of the gradient's leading singular vectors.  Zhao et al., 2024, arXiv:2403.03507.
+"""GaLore: step as AdamW in the space of the gradient's leading singular vectors.  Zhao et al., 2024, arXiv:2403.03507.
 
     every `period` steps  P (m, r) = the r leading left singular vectors of G (m, n), m <= n
     R = P^T G,   W <- W - rate scale P Adam(R)

@@ -1,4 +1,4 @@
-"""Muon: momentum, made orthogonal, for the matrices of the layers; the rest by AdamW.  Jordan et al., 2024, "Muon".
+"""Muon: step the layers' matrices by momentum, made orthogonal, and the rest as AdamW.  Jordan et al., 2024, "Muon".
 
     M <- mu M + G,   W <- W - rate 0.2 sqrt(max(m, n)) NewtonSchulz(G + mu M)
 
@@ -34,8 +34,8 @@ class Muon(OptimiserKind):
 
     def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
         matrices, others = divided(groups, trained.matrices())
-        own = torch.optim.Muon(matrices, lr=rate, momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
-        return [own, *adamw(others, rate)]
+        muon = torch.optim.Muon(matrices, lr=rate, momentum=self.momentum, adjust_lr_fn="match_rms_adamw")
+        return [muon, *adamw(others, rate)]
 
     def state_bytes(self, trained: Trained) -> int:
         inside = sum(value.numel() for value in trained.matrices())

@@ -61,8 +61,8 @@ def projected_bytes(trained: Trained, rank: int, *, keeps_projection: bool) -> i
     inside = projectable(trained, rank)
     others = trained.numbers() - sum(value.numel() for value in inside)
     low = sum(rank * max(value.shape) for value in inside)
-    kept = sum(rank * min(value.shape) for value in inside) if keeps_projection else 0
-    return moment_bytes(others + low) + 4 * kept
+    projections = sum(rank * min(value.shape) for value in inside) if keeps_projection else 0
+    return moment_bytes(others + low) + 4 * projections
 
 
 def check_rank(name: str, rank: int, method: str, trained: Trained) -> None:

@@ -140,7 +140,7 @@ class Result(JsonObject):
     device: Key[str | None] = Key(None)
     """The device that it was trained on."""
     optimiser: Key[str | None] = Key(None)
-    """What took the steps: `AdamW`, `paged AdamW`, `GaLore` ..."""
+    """The optimiser that took the steps: `AdamW`, `paged AdamW`, `GaLore` ..."""
     packing: Key[str | None] = Key(None)
     """Packing of a model that learns to write: `auto`, `off`, or `off:` and why its texts could not share rows of a
     batch."""

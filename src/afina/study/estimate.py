@@ -34,7 +34,7 @@ from afina.ops.frozen_linear import copied_bytes
 from afina.optimisers.base import make_optimiser
 from afina.precision import EXACT
 from afina.study.plan import Run, expand
-from afina.study.room import Kept, kept_bytes
+from afina.study.room import KeptBytes, kept_bytes
 from afina.study.saved_bytes import SavedBytes
 from afina.study.sizes import Sizes, sizes_of
 from afina.train.optimiser import By, Optimiser, steps_by
@@ -129,7 +129,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights, dtype = whole.parameter_count, _dtype(precision, device)
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
-    kept = Kept() if method.gradient_free else kept_bytes(method, adapter, whole, device)
+    beside = KeptBytes() if method.gradient_free else kept_bytes(method, adapter, whole, device)
     length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows, inner = config.micro_batch_size or config.batch_size, method.in_every_layer()
     timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
@@ -163,7 +163,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     multiplied = [base] if sizes.trained else plain.linear_models
     copies = 0 if device == "cuda" or method.owns_backbone else copied_bytes(*multiplied)
     prepared += copies * (2 if phase == "train" else 1)
-    prepared += max(saved, kept.step) + kept.state - (4 * weights if method.owns_backbone else 0)
+    prepared += max(saved, beside.step) + beside.state - (4 * weights if method.owns_backbone else 0)
     if method.gradient_free:
         train, evaluate = (forward * sizes.evaluated(rows) for rows in (sizes.train_rows, sizes.test_rows))
         step = 0.0
@@ -181,7 +181,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         train_seconds=float(train), evaluate_seconds=float(evaluate),
         peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + prepared + _RUNTIME_BYTES,
         # The adapter, a checkpoint while it runs (weights and moments), predictions, and the data's tokens.
-        disk_bytes=8 * trainable + kept.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
+        disk_bytes=8 * trainable + beside.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
     )  # fmt: skip
 
 

@@ -17,14 +17,14 @@ from afina.study.job import Job
 from afina.tasks.base import restore
 from afina.train.optimiser import steps_by
 
-__all__ = ["Kept", "kept_bytes", "members_that_fit"]
+__all__ = ["KeptBytes", "kept_bytes", "members_that_fit"]
 
 _SHARE = 0.25
 """Share of the free memory that the states of all members may take; most is for the model and the passes."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptBytes:
     """Bytes of what a run trains, in float32: its values, their gradients, and what its optimiser keeps and computes with."""
 
     values: int = 0
@@ -39,7 +39,7 @@ class Kept:
         return self.values + self.gradients + self.moments
 
 
-def kept_bytes(method: Method, adapter: Adapter, backbone: Backbone, device: str) -> Kept:
+def kept_bytes(method: Method, adapter: Adapter, backbone: Backbone, device: str) -> KeptBytes:
     """Return what a run of an adapter keeps; a backbone on `meta` will do.
 
     Raises `UsageError` where the method's optimiser can do nothing with what it trains.
@@ -48,7 +48,7 @@ def kept_bytes(method: Method, adapter: Adapter, backbone: Backbone, device: str
     trained = Trained(adapter.trainable(backbone), adapter.layers(backbone), device=device)
     kind.check(method.name, trained)
     bytes_ = kind.gradient_bytes(trained), kind.state_bytes(trained), kind.step_bytes(trained)
-    return Kept(4 * trained.numbers(), *bytes_)
+    return KeptBytes(4 * trained.numbers(), *bytes_)
 
 
 def members_that_fit(jobs: Sequence[Job], send: Observer, room: float | None = None) -> list[int]:

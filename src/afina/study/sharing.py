@@ -44,7 +44,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
     data = load_data(jobs)
     task = data[first.run.dataset].task
     with watched(first, first.run.method, task, min(0.1, first.config.sample_seconds)) as (monitor, backbone):
-        members, kept = _members(jobs, backbone, data)
+        members, state_bytes = _members(jobs, backbone, data)
         one_each = {id(member.tokens): member for member in members}
         typical = {tokens: _Typical.of(backbone, member) for tokens, member in one_each.items()}
         longest = max(own.longest_tokens for own in typical.values())
@@ -85,7 +85,7 @@ def choose_together(jobs: Sequence[Job], send: Observer) -> TimedSharing:
     return TimedSharing(
         together=together, most_tokens=most_tokens, alike=apart <= seconds[together],
         member_step_seconds={**{str(key): value for key, value in seconds.items()}, "alike": apart},
-        load_bytes=loaded, state_bytes=kept,
+        load_bytes=loaded, state_bytes=state_bytes,
         step_bytes=max(0, (memory["1"]["peak_bytes"] or 0) - loaded) * longest // median, longest_batch_tokens=longest,
     )  # fmt: skip
 
@@ -133,7 +133,7 @@ class _Typical:
 def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) -> tuple[list[Member], int]:
     """Return fresh members for the jobs that can be, and the bytes of what they train and keep."""
     members: list[Member] = []
-    kept, errors = 0, list[str]()
+    state_bytes, errors = 0, list[str]()
     for job in jobs:
         try:
             run = start_running(job, job.run.method, backbone, data[job.run.dataset])
@@ -141,10 +141,10 @@ def _members(jobs: Sequence[Job], backbone: Backbone, data: Mapping[int, Data]) 
             errors.append(str(error))
             continue
         members.append(run.member)
-        kept += kept_bytes(job.run.method, run.adapter, backbone, job.device).state
+        state_bytes += kept_bytes(job.run.method, run.adapter, backbone, job.device).state
     if not members:
         raise AfinaError(errors[0])
-    return members, kept
+    return members, state_bytes
 
 
 def _step_seconds(

@@ -119,14 +119,16 @@ class Optimiser:
         self.kind.begin(self.parts, step + 1)
         parts = {id(own): part for part in self.parts for group in part.param_groups for own in group["params"]}
         for name, parameter in self.parameters.items():
-            kept: dict[str, Any] = {
+            restored: dict[str, Any] = {
                 key.rpartition("/")[2]: _restored(value, parameter.device)
                 for key, value in state.items()
                 if key.rpartition("/")[0] == name
             }
-            if kept:
+            if restored:
                 part = parts[id(parameter)]
-                part.state[parameter] = _as_paged(part, parameter, kept) if getattr(part, "is_paged", False) else kept
+                part.state[parameter] = (
+                    _as_paged(part, parameter, restored) if getattr(part, "is_paged", False) else restored
+                )
 
 
 def steps_by(method: Method, device: str) -> OptimiserKind:
