@@ -25,7 +25,7 @@ ROOMS = (
     ("measure", "ops", "optimisers"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
     ("methods", "generation"),
     ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
-    ("report", "export", "serve", "evaluation", "audit", "quantisation", "compress"),
+    ("report", "export", "serve", "evaluation", "audit", "compress"), ("quantisation",),
     ("api",),
     ("cli",),
 )  # fmt: skip

@@ -72,7 +72,7 @@ def quantise(
     language: Language = "en",
     format: Format = "table",
 ) -> None:
-    """Write a model in few bits, which transformers and gptqmodel load, layer by layer from its files; say what was lost.
+    """Write a model in few bits, in the files of GPTQ, layer by layer from its own; say what was lost.
 
     Example: `afina quantise smollm2 --bits 4 --calibration texts.txt --text held-out.txt --out smollm2-gptq4`
 

@@ -23,7 +23,7 @@ class Calibration:
 
     batches: Sequence[dict[str, Tensor]]
     tokens: int
-    """How many tokens they have, without padding."""
+    """Number of their tokens, without padding."""
 
     @classmethod
     def of(cls, texts: Sequence[tuple[str, str | None]], tokenizer: Any, longest: int) -> "Calibration":
@@ -90,7 +90,7 @@ class Calibration:
 
 @contextmanager
 def _seen(see: dict[nn.Module, Callable[[Tensor, Tensor], None]], mask: list[Tensor]) -> Iterator[None]:
-    """Hook modules: the rows of tokens that are no padding are told to what wants to see them."""
+    """Give what each module reads and says at real tokens, not at padding, to the function that wants to see it."""
 
     def hook(module: nn.Module, inputs: Any, named: Any, output: Any) -> None:
         inside = inputs[0] if inputs else next(iter(named.values()))
@@ -119,7 +119,7 @@ def calibration_texts(data: str | None, rows: int, text: str | None = None) -> l
     if path.is_file():
         from afina.data.labelled import read_texts
 
-        found = read_texts(path, text, None)
+        texts = read_texts(path, text, None)
     else:
         from afina.tasks.reading import load_text_dataset
 
@@ -127,8 +127,8 @@ def calibration_texts(data: str | None, rows: int, text: str | None = None) -> l
         if train.pixels is not None:
             raise UsageError(f"{data} has images, and texts are wanted to judge by.")
         seconds: Sequence[str | None] = train.text_pair or [None] * len(train)
-        found = list(zip(train.text, seconds, strict=True))
-    usable = [(first, second) for first, second in found if first.strip()]
+        texts = list(zip(train.text, seconds, strict=True))
+    usable = [(first, second) for first, second in texts if first.strip()]
     if not usable:
         raise UsageError(f"{data} has no usable text to judge by.")
     return usable[:: max(1, len(usable) // rows)][:rows]

@@ -22,7 +22,7 @@ from afina.backbone.tensor_file import system_errors
 from afina.backbone.weights import read_weights
 from afina.compress.calibration import Calibration, calibration_texts
 from afina.compress.resized import resize
-from afina.compress.way import Made, Opened, Way
+from afina.compress.way import CompressingWay, Opened, WayResult
 from afina.errors import AfinaError, UsageError, shown
 from afina.links import refuse_links_in
 from afina.measure.shown import html_of
@@ -35,19 +35,19 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Compressed:
-    """What a model became, and where it is."""
+    """Holds what a model became, and where it is."""
 
     folder: Path
     way: str
     amount: float
     said: str
-    """What was done, in a sentence."""
+    """A sentence that says what was done."""
     parameters: tuple[int, int]
     """Numbers of the model before and after."""
     bytes: tuple[int, int]
     """Bytes of its weights' files before and after."""
     kept: Mapping[str, Any]
-    """What was chosen."""
+    """The choice, as JSON has it."""
     texts: int
     """Texts that it was judged by; 0 where it was not."""
     difference: float
@@ -91,7 +91,7 @@ class Texts:
 
 
 def compress_model(
-    model: str, place: Path, chosen: Way, judged: Texts, *, force: bool = False,
+    model: str, place: Path, chosen: CompressingWay, judged: Texts, *, force: bool = False,
     tell: Callable[[str], None] = lambda what: None,
 ) -> Compressed:  # fmt: skip
     """Make a model smaller by a way and write it into the folder `place`.
@@ -159,7 +159,7 @@ def _config_of(name: str) -> Any:
 
 
 def _open(
-    name: str, path: str, config: Any, texts: list[tuple[str, str | None]], longest: int, chosen: Way
+    name: str, path: str, config: Any, texts: list[tuple[str, str | None]], longest: int, chosen: CompressingWay
 ) -> tuple[Opened, torch.dtype]:
     """Return a model in float32 with what it is judged by, and the type of number that its files have."""
     import transformers
@@ -235,10 +235,10 @@ def _outputs(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     return value
 
 
-def _write_record(folder: Path, name: str, result: Compressed, chosen: Way, made: Made) -> None:
+def _write_record(folder: Path, name: str, result: Compressed, chosen: CompressingWay, made: WayResult) -> None:
     """Write beside the weights what was done to them; transformers does not look at it."""
-    told = {
+    record = {
         "model": name, "way": chosen.name, "amount": chosen.amount, "seed": chosen.seed, "said": made.said,
         "parameters": list(result.parameters), "bytes": list(result.bytes), "texts": result.texts, "kept": dict(made.kept),
     }  # fmt: skip
-    (folder / RECORD).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

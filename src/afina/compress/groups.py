@@ -18,7 +18,7 @@ class Groups:
     """Groups of heads that stay, by layer."""
 
     count: int
-    """How many there are before."""
+    """Number of groups before."""
     heads: int
     """Heads of a group."""
     width: int
@@ -56,27 +56,27 @@ def kept_groups(opened: Opened, share: float) -> Groups:
     outs = [site for site in opened.anatomy.sites if site.role == "attention_out"]
     squares = opened.judged.squares(opened.reader, [opened.module(site) for site in outs])
     keep = max(1, round(share * count))
-    kept = []
+    staying = []
     for site, square in zip(outs, squares, strict=True):
         weight = opened.module(site).get_parameter("weight")
         importance = square.sqrt() * column_norms(weight, transposed=site.transposed)
-        kept.append(importance.reshape(count, heads * width).sum(dim=1).topk(keep).indices.sort().values)
-    return Groups(count, heads, width, kept)
+        staying.append(importance.reshape(count, heads * width).sum(dim=1).topk(keep).indices.sort().values)
+    return Groups(count, heads, width, staying)
 
 
 def prune_groups(opened: Opened, groups: Groups) -> list[list[int]]:
     """Keep the chosen groups alone, and return them."""
     outs = [site for site in opened.anatomy.sites if site.role == "attention_out"]
-    for site, kept in zip(outs, groups.kept, strict=True):
-        queries, keys = _features(kept, groups.heads * groups.width), _features(kept, groups.width)
+    for site, staying in zip(outs, groups.kept, strict=True):
+        queries, keys = _features(staying, groups.heads * groups.width), _features(staying, groups.width)
         narrowed(opened.module(site), queries, outputs=False, transposed=site.transposed)
         wanted = {"query": queries, "key": keys, "value": keys}
-        for own in _into(opened, site):
-            module = opened.module(own[0])
-            width = module.get_parameter("weight").shape[1 if own[0].transposed else 0]
-            places = outputs_kept(own, width, {each.name: wanted[each.role] for each in own})
-            narrowed(module, places, outputs=True, transposed=own[0].transposed)
-    return [kept.tolist() for kept in groups.kept]
+        for slices in _into(opened, site):
+            module = opened.module(slices[0])
+            width = module.get_parameter("weight").shape[1 if slices[0].transposed else 0]
+            places = outputs_kept(slices, width, {each.name: wanted[each.role] for each in slices})
+            narrowed(module, places, outputs=True, transposed=slices[0].transposed)
+    return [staying.tolist() for staying in groups.kept]
 
 
 def _features(groups: Tensor, width: int) -> Tensor:
@@ -86,8 +86,8 @@ def _features(groups: Tensor, width: int) -> Tensor:
 
 def _into(opened: Opened, out: Site) -> list[list[Site]]:
     """Return the sites of query, key and value of an attention, those that are slices of one module together."""
-    own: dict[str, list[Site]] = {}
+    slices: dict[str, list[Site]] = {}
     for site in opened.anatomy.sites:
         if site.layer == out.layer and site.role in ("query", "key", "value"):
-            own.setdefault(site.module, []).append(site)
-    return list(own.values())
+            slices.setdefault(site.module, []).append(site)
+    return list(slices.values())

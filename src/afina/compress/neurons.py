@@ -32,8 +32,8 @@ def prune_neurons(opened: Opened, keep: int) -> list[list[int]]:
 
 def _into(opened: Opened, down: Site) -> list[list[Site]]:
     """Return the sites of a layer's up and gate projections, those that are slices of one module together."""
-    own: dict[str, list[Site]] = {}
+    slices: dict[str, list[Site]] = {}
     for site in opened.anatomy.sites:
         if site.layer == down.layer and site.decoder == down.decoder and site.role in ("ffn_up", "ffn_gate"):
-            own.setdefault(site.module, []).append(site)
-    return list(own.values())
+            slices.setdefault(site.module, []).append(site)
+    return list(slices.values())

@@ -20,7 +20,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "key_heads": ("num_key_value_heads",),
     "head_width": ("head_dim", "d_kv"),
 }  # fmt: skip
-"""What configurations call each size."""
+"""Names that configurations have for each size."""
 
 
 def resize(opened: Opened, sizes: Mapping[str, Any]) -> None:

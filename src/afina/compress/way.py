@@ -17,7 +17,17 @@ from afina.compress.calibration import Calibration
 from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
-__all__ = ["WAYS", "Made", "Opened", "Way", "column_norms", "make_way", "narrowed", "outputs_kept", "way"]
+__all__ = [
+    "WAYS",
+    "CompressingWay",
+    "Opened",
+    "WayResult",
+    "column_norms",
+    "make_way",
+    "narrowed",
+    "outputs_kept",
+    "way",
+]
 
 
 @dataclass(frozen=True)
@@ -56,26 +66,26 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a way did to a model."""
+class WayResult:
+    """Holds what a way did to a model."""
 
     said: str
     """One sentence."""
     kept: Mapping[str, Any] = field(default_factory=dict)
-    """What was chosen, as JSON has it: layers, or neurons a layer."""
+    """The choice, as JSON has it: layers, or neurons a layer."""
     sizes: Mapping[str, Any] = field(default_factory=dict)
     """Sizes that changed, by what `resized.py` calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """A way of making a model smaller."""
+class CompressingWay:
+    """Makes a model smaller in one way."""
 
     name: ClassVar[str] = ""
     kind: ClassVar[Literal["share", "count"]] = "share"
     """`share`: the amount is between 0 and 1; `count`: a whole number from 1."""
     told: ClassVar[str] = ""
-    """What the amount is, for `--help`."""
+    """Meaning of the amount, for `--help`."""
     judges: ClassVar[bool] = True
     """True if it looks at texts."""
     shrinks: ClassVar[bool] = True
@@ -99,17 +109,17 @@ class Way:
     def check(self, anatomy: Anatomy, config: Any) -> None:
         """Raise `UsageError` where it has nothing to do on an architecture."""
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         """Make the model smaller in place; raises `UsageError` where it cannot be."""
         raise NotImplementedError
 
 
-WAYS: Registry[type[Way]] = Registry("way", "afina.compress.ways")
+WAYS: Registry[type[CompressingWay]] = Registry("way", "afina.compress.ways")
 """All ways by name, which is also their option on the command line."""
 way = WAYS.register
 
 
-def make_way(given: Mapping[str, Any], seed: int = 0) -> Way:
+def make_way(given: Mapping[str, Any], seed: int = 0) -> CompressingWay:
     """Make the one way that is asked for, by its name and amount; raises `UsageError` for none, several or unknown ones."""
     asked = {key.replace("_", "-"): value for key, value in given.items() if value is not None}
     if len(asked) != 1:

@@ -6,7 +6,6 @@ without a first moment. The rate is the run's own, as AdamW's is: steps in propo
 8) would leave matrices that begin at zero, as LoRA's do, at zero.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -32,9 +31,7 @@ class Adafactor(OptimiserKind):
         from transformers.optimization import Adafactor as Theirs
 
         options = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [Theirs(groups, lr=rate, clip_threshold=self.clip, **options)]
+        return [Theirs(groups, lr=rate, clip_threshold=self.clip, **options)]
 
     def state_bytes(self, trained: Trained) -> int:
         shapes = [value.shape for value in trained.parameters.values()]

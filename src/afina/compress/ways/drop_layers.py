@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy
-from afina.compress.way import Made, Opened, Way, way
+from afina.compress.way import CompressingWay, Opened, WayResult, way
 from afina.errors import UsageError
 
 __all__ = ["DropLayers"]
@@ -23,7 +23,7 @@ __all__ = ["DropLayers"]
 
 @way("drop-layers")
 @dataclass(frozen=True, kw_only=True)
-class DropLayers(Way):
+class DropLayers(CompressingWay):
     """Drops layers that follow one another."""
 
     kind = "count"
@@ -47,7 +47,7 @@ class DropLayers(Way):
                 f"{len(layers) - 1}."
             )
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         sites, count = opened.anatomy.of_kind("layer"), int(self.amount)
         layers = [opened.module(site) for site in sites]
         angles = _angles(opened, layers, count)
@@ -60,17 +60,19 @@ class DropLayers(Way):
             )
         start = min(range(first, len(angles)), key=lambda place: angles[place])
         gone = list(range(start, start + count))
-        kept = [place for place in range(len(layers)) if place not in gone]
+        staying = [place for place in range(len(layers)) if place not in gone]
         path = sites[0].module.rpartition(".")[0]
         parent, _, name = path.rpartition(".")
-        setattr(opened.bare.get_submodule(parent), name, nn.ModuleList(layers[place] for place in kept))
+        setattr(opened.bare.get_submodule(parent), name, nn.ModuleList(layers[place] for place in staying))
         turned = f"{180 * angles[start]:.0f}"
-        said = f"Dropped layer {start + 1} of {len(layers)}, which turns its input by {turned} degrees, the least."
+        sentence = f"Dropped layer {start + 1} of {len(layers)}, which turns its input by {turned} degrees, the least."
         if count > 1:
             which = f"{start + 1}-{start + count}"
-            said = f"Dropped layers {which} of {len(layers)}, which turn their input by {turned} degrees, the least."
-        told = {"dropped": gone, "angle_by_start": [round(value, 6) for value in angles]}
-        return Made(said, told, {"layers": len(kept), "layer_places": kept})
+            sentence = (
+                f"Dropped layers {which} of {len(layers)}, which turn their input by {turned} degrees, the least."
+            )
+        record = {"dropped": gone, "angle_by_start": [round(value, 6) for value in angles]}
+        return WayResult(sentence, record, {"layers": len(staying), "layer_places": staying})
 
 
 def _names(layer: nn.Module) -> set[tuple[str, tuple[int, ...]]]:

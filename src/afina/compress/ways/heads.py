@@ -8,7 +8,7 @@ from typing import Any
 
 from afina.backbone.anatomy import Anatomy
 from afina.compress.groups import heads_apart, kept_groups, prune_groups
-from afina.compress.way import Made, Opened, Way, way
+from afina.compress.way import CompressingWay, Opened, WayResult, way
 from afina.errors import UsageError
 
 __all__ = ["Heads"]
@@ -16,7 +16,7 @@ __all__ = ["Heads"]
 
 @way("heads")
 @dataclass(frozen=True, kw_only=True)
-class Heads(Way):
+class Heads(CompressingWay):
     """Keeps a share of the groups of heads."""
 
     told = "Keep this share of each layer's heads, in groups that share a key and a value."
@@ -33,11 +33,11 @@ class Heads(Way):
                 "make each wider, and nothing could load what was pruned; use --width, which narrows the feed-forward layers."
             )
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         groups = kept_groups(opened, self.amount)
         chosen = prune_groups(opened, groups)
         left = len(groups.kept[0])
-        said = f"Kept {left} of {groups.count} groups of {groups.heads} heads in each layer."
+        sentence = f"Kept {left} of {groups.count} groups of {groups.heads} heads in each layer."
         if groups.heads == 1:
-            said = f"Kept {left} of {groups.count} heads in each layer."
-        return Made(said, {"groups": chosen}, groups.sizes)
+            sentence = f"Kept {left} of {groups.count} heads in each layer."
+        return WayResult(sentence, {"groups": chosen}, groups.sizes)

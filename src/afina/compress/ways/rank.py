@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afina.compress.way import Made, Opened, Way, way
+from afina.compress.way import CompressingWay, Opened, WayResult, way
 from afina.errors import UsageError
 
-__all__ = ["Rank"]
+__all__ = ["TruncatedRank"]
 
 _DAMPING = 1e-4
 """Part of the covariance's mean diagonal that is added to it: some features may never have been seen."""
@@ -22,14 +22,14 @@ _DAMPING = 1e-4
 
 @way("rank")
 @dataclass(frozen=True, kw_only=True)
-class Rank(Way):
+class TruncatedRank(CompressingWay):
     """Keeps so much of each linear layer's weights as a rank allows."""
 
     kind = "count"
     told = "Give each linear layer weights of this rank; written whole, so that nothing gets smaller yet."
     shrinks = False
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         rank, sites = int(self.amount), opened.linears()
         sites = [site for site in sites if rank < min(opened.module(site).get_parameter("weight").shape)]
         if not sites:
@@ -43,12 +43,12 @@ class Rank(Way):
             with torch.no_grad():
                 weight.copy_(near.T if site.transposed else near)
             whole, thin = whole + weight.numel(), thin + rank * sum(weight.shape)
-        said = (
+        sentence = (
             f"{len(sites)} linear layers have rank {rank} now, written whole, as plain transformers loads them: the "
             f"checkpoint is as large and as slow as before. As two factors they would be {100 * thin / whole:.0f}% of their "
             f"size; the method svd (rank: {rank}) trains them so."
         )
-        return Made(said, {"layers": [site.module for site in sites]})
+        return WayResult(sentence, {"layers": [site.module for site in sites]})
 
 
 def nearest_of_rank(weight: Tensor, rank: int, covariance: Tensor) -> Tensor:
@@ -56,6 +56,6 @@ def nearest_of_rank(weight: Tensor, rank: int, covariance: Tensor) -> Tensor:
     damped = covariance + _DAMPING * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype)
     root = torch.linalg.cholesky(damped)
     left, values, right = torch.linalg.svd(weight.double() @ root, full_matrices=False)
-    kept = (left[:, :rank] * values[:rank]) @ right[:rank]
-    near: Tensor = torch.linalg.solve_triangular(root, kept, upper=False, left=False)
+    largest = (left[:, :rank] * values[:rank]) @ right[:rank]
+    near: Tensor = torch.linalg.solve_triangular(root, largest, upper=False, left=False)
     return near.to(weight.dtype)

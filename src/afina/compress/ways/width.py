@@ -13,7 +13,7 @@ from typing import Any
 from afina.backbone.anatomy import Anatomy
 from afina.compress.groups import heads_apart, kept_groups, prune_groups
 from afina.compress.neurons import inner_width, prune_neurons
-from afina.compress.way import Made, Opened, Way, way
+from afina.compress.way import CompressingWay, Opened, WayResult, way
 from afina.errors import UsageError
 
 __all__ = ["Width"]
@@ -21,7 +21,7 @@ __all__ = ["Width"]
 
 @way("width")
 @dataclass(frozen=True, kw_only=True)
-class Width(Way):
+class Width(CompressingWay):
     """Keeps a share of the feed-forward neurons, and of the groups of heads where the architecture allows fewer."""
 
     told = "Keep this share of each layer's feed-forward neurons, and of its groups of heads where there can be fewer."
@@ -32,21 +32,21 @@ class Width(Way):
         if round(self.amount * inner_width(anatomy)) < 1:
             raise UsageError(f"--width {self.amount:g} would leave no neuron of {inner_width(anatomy)}.")
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         before = inner_width(opened.anatomy)
         keep = max(1, round(self.amount * before))
         # Groups are judged before anything is taken out.
         fewer = heads_apart(opened.config) and not opened.anatomy.row.further
         groups = kept_groups(opened, self.amount) if fewer else None
         neurons = prune_neurons(opened, keep)
-        said = f"Kept {keep:,} of {before:,} feed-forward neurons in each layer"
-        sizes, told = {"inner": keep}, {"neurons": neurons}
+        sentence = f"Kept {keep:,} of {before:,} feed-forward neurons in each layer"
+        sizes, record = {"inner": keep}, {"neurons": neurons}
         if groups is None:
             why = f"its heads stay, since with fewer a {opened.anatomy.model_type}'s would have another size"
-            return Made(f"{said}; {why}.", told, sizes)
+            return WayResult(f"{sentence}; {why}.", record, sizes)
         chosen = prune_groups(opened, groups)
-        return Made(
-            f"{said}, and {len(groups.kept[0])} of {groups.count} groups of heads.",
-            told | {"groups": chosen},
+        return WayResult(
+            f"{sentence}, and {len(groups.kept[0])} of {groups.count} groups of heads.",
+            record | {"groups": chosen},
             sizes | groups.sizes,
         )

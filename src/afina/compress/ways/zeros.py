@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afina.compress.way import Made, Opened, Way, way
+from afina.compress.way import CompressingWay, Opened, WayResult, way
 
 __all__ = ["Magnitude", "Random", "Wanda"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zeros(Way):
+class _Zeros(CompressingWay):
     """Sets a share of each linear layer's weights to zero."""
 
     shrinks = False
@@ -24,7 +24,7 @@ class _Zeros(Way):
         """Return how much each of the weights (out, in) matters."""
         raise NotImplementedError
 
-    def apply(self, opened: Opened) -> Made:
+    def apply(self, opened: Opened) -> WayResult:
         sites = opened.linears()
         modules = [opened.module(site) for site in sites]
         squares: list[Tensor] | list[None] = [None] * len(sites)
@@ -42,11 +42,11 @@ class _Zeros(Way):
             with torch.no_grad():
                 weight.masked_fill_(mask.T if site.transposed else mask, 0.0)
             zeros, numbers = zeros + int(mask.sum()), numbers + mask.numel()
-        said = (
+        sentence = (
             f"{zeros:,} of {numbers:,} weights in {len(sites)} linear layers are zero now. A baseline: the checkpoint is as "
             "large and as slow as before, since zeros are stored and multiplied like any number."
         )
-        return Made(said)
+        return WayResult(sentence)
 
 
 @way("magnitude")
