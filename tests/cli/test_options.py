@@ -106,7 +106,8 @@ def values(option: Any, folder: Path) -> list[str]:
     return [*WORDS, str(folder), str(folder / "binary.jsonl")]
 
 
-MAY_BE_NEGATIVE = {("recommend", "--minimum"), ("rag ask", "--threshold")}  # a cosine, and a distance with a minus
+# A cosine, a distance with a minus, and a scale for each row.
+MAY_BE_NEGATIVE = {("recommend", "--minimum"), ("rag ask", "--threshold"), ("quantise", "--group")}
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: getattr(value, "name", value))
