@@ -148,6 +148,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path, family_folder: Loa
     with pytest.raises(UsageError, match=r"is not empty and holds no study .it has thesis\.doc"):
         Study(tmp_path, **settings(family_folder, csv_folder)).run()
     assert (tmp_path / "thesis.doc").read_text() == "years of work"
+    assert [path.name for path in tmp_path.iterdir() if path.name == ".lock"] == []
 
 
 def test_a_result_that_a_kill_kept_from_the_list_is_entered(

@@ -173,9 +173,11 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, where a folder should be; choose another --out.")
     folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / ".lock"
+    strange = not lock.exists() and any(folder.iterdir())
     # A study that was just interrupted may take a moment to let go.
     until = time.monotonic() + wait_seconds
-    with open_unfollowed(folder / ".lock", "ab") as file:
+    with open_unfollowed(lock, "ab") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,4 +191,10 @@ def locked(folder: Path, wait_seconds: float = 0.0) -> Iterator[None]:
         refuse_links_in(folder)
         # Under the lock, or what another afina is writing would be swept away.
         sweep_partials(folder)
-        yield
+        try:
+            yield
+        except UsageError:
+            # Somebody's folder that was refused is left as it was.
+            if strange:
+                lock.unlink(missing_ok=True)
+            raise
