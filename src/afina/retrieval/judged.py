@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from afina.data.files.literals import parsed_text
 from afina.data.files.tables import read_table
 from afina.data.names import ANSWERABLE, ASKED, PASSAGE_ANSWERS, REFERENCES, UNANSWERABLE, usual_name
 from afina.errors import UsageError, nearest, shown
+from afina.retrieval.answers_given import answers_in
 
 __all__ = ["JudgedQuestion", "read_judged"]
 
@@ -53,7 +53,7 @@ def read_judged(
         where, words = f"{path}, row {row}", " ".join(str(text or "").split())
         if not words:
             raise UsageError(f"{where}: the question is empty.")
-        tells = _holds_answer(value) if has_answers else _told(says, value, where)
+        tells = bool(answers_in(value)) if has_answers else _told(says, value, where)
         if known.setdefault(words, tells) != tells:
             raise UsageError(f"{where}: this question stands there twice, once with an answer and once without.")
     return [JudgedQuestion(text, tells) for text, tells in known.items()]
@@ -73,15 +73,3 @@ def _told(column: str, value: Any, where: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise UsageError(f"{where}: '{column}' is true or false, not {shown(str(value))}.")
     return (word in _TRUE) != bool(usual_name([column], UNANSWERABLE))
-
-
-def _holds_answer(value: Any) -> bool:
-    """Return whether a cell of answers holds one: a text, a list of texts, or SQuAD's object of them."""
-    if isinstance(value, str):
-        read = parsed_text(value)[0]
-        value = value if read is None else read
-    if isinstance(value, dict):
-        value = value.get("text")
-    if isinstance(value, list):
-        return any(str(each or "").strip() for each in value)
-    return value is not None and bool(str(value).strip())

@@ -3,20 +3,20 @@
 A question without an answer is one that the documents do not tell.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as arrow
 from pydantic import BeforeValidator
 
 from afina.checked import Checked, as_text
 from afina.data.columns import ROW, numbered, texts
-from afina.data.files.literals import parsed_text
 from afina.data.files.tables import read_table
 from afina.data.names import ASKED, PASSAGE_ANSWERS, REFERENCES, RIGHT_PASSAGES, usual_name
 from afina.errors import UsageError, nearest
+from afina.retrieval.answers_given import answers_in
 
 __all__ = ["DocumentQuestion", "QuestionsSpec", "read_questions", "same_words"]
 
@@ -145,18 +145,4 @@ def _questions(
 
 def _lists(table: arrow.Table, column: str) -> list[tuple[str, ...]]:
     """Return each row's texts: one, a list, a list that is written out, or SQuAD's object with a list."""
-    return [_texts(value, parsed_text) for value in table[column].to_pylist()]
-
-
-def _texts(value: Any, parse: Callable[[str], tuple[Any, bool]]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        parsed, _ = parse(value)
-        listed = isinstance(parsed, dict | list) and bool(parsed)
-        # A text that begins with a bracket and is no list is an answer like others.
-        return _texts(parsed, parse) if listed else (value.strip(),) if value.strip() else ()
-    if isinstance(value, Mapping):
-        return _texts(value.get("text"), parse)
-    if isinstance(value, list | tuple):
-        return tuple(dict.fromkeys(text for each in value for text in _texts(each, lambda text: (None, False))))
-    # An empty cell of a spreadsheet is a number that is none.
-    return () if value is None or value != value else (str(value),)
+    return [answers_in(value) for value in table[column].to_pylist()]
