@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from afina.optimisers.adamw import adamw
-from afina.optimisers.base import Group, OptimiserKind, Trained, divided, drawn, optimiser
-from afina.optimisers.projected import Projected, check_rank, direction, projectable, projected_bytes
+from afina.optimisers.base import Group, Trained, divided, drawn, optimiser
+from afina.optimisers.projected import Projected, ProjectedKind, direction, projectable
 
 __all__ = ["Apollo"]
 
@@ -26,11 +26,11 @@ _GROWTH = 1.01
 
 @optimiser("apollo")
 @dataclass(frozen=True, kw_only=True)
-class Apollo(OptimiserKind):
+class Apollo(ProjectedKind):
     """Keeps moments of the layers' gradients in a random projection, and takes of them each channel's size alone."""
 
     title = "APOLLO"
-    every = "period"
+    keeps_projection, working_bytes = False, 12
 
     rank: int = 32
     """Rows of the projection."""
@@ -46,15 +46,6 @@ class Apollo(OptimiserKind):
         # By the place among all, so that a matrix has the same projections however the groups are cut.
         seeds = {id(value): (trained.seed, place) for place, value in enumerate(chosen)}
         return [_Apollo(inside, rate, self, seeds), *adamw(others, rate)]
-
-    def state_bytes(self, trained: Trained) -> int:
-        return projected_bytes(trained, self.rank, keeps_projection=False)
-
-    def step_bytes(self, trained: Trained) -> int:
-        return 12 * max((value.numel() for value in trained.matrices()), default=0)
-
-    def check(self, method: str, trained: Trained) -> None:
-        check_rank(self.name, self.rank, method, trained)
 
 
 class _Apollo(Projected):

@@ -7,7 +7,7 @@ out to the computer's (Dettmers et al., 2023, arXiv:2305.14314, section 3); a CP
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,35 +27,45 @@ def _eight_bits(trained: Trained) -> int:
     return sum(2 * n + 8 * -(-n // _BLOCK) + 2_048 if n >= _LEAST else moment_bytes(n) for n in sizes)
 
 
-def _made(name: str, groups: Sequence[Group], rate: float) -> list[torch.optim.Optimizer]:
-    try:
-        from bitsandbytes import optim
-    except ImportError:
-        raise UsageError(f"optimiser: {name.lower()} needs bitsandbytes: pip install 'afina[quantised]'.") from None
-    kind: Any = getattr(optim, name)
-    return [kind(groups, lr=rate, weight_decay=0.0)]
+@dataclass(frozen=True, kw_only=True)
+class _ByBitsandbytes(OptimiserKind):
+    """Steps by an optimiser of bitsandbytes', with moments of its own size."""
 
+    as_adamw = True
+    theirs: ClassVar[str]
+    """The name of bitsandbytes' class."""
+    eight_bits: ClassVar[bool]
+    unpaged: ClassVar[str] = ""
+    """The optimiser that does the same where there is no GPU to page out of; empty where this one does."""
 
-def _refuse_on_a_cpu(name: str, device: str, instead: str) -> None:
-    if device == "cpu":
-        raise UsageError(
-            f"optimiser: {name} pages a GPU's memory out to the computer's, and there is no GPU; set optimiser: {instead}."
-        )
+    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
+        try:
+            from bitsandbytes import optim
+        except ImportError:
+            raise UsageError(
+                f"optimiser: {self.theirs.lower()} needs bitsandbytes: pip install 'afina[quantised]'."
+            ) from None
+        kind: Any = getattr(optim, self.theirs)
+        return [kind(groups, lr=rate, weight_decay=0.0)]
+
+    def state_bytes(self, trained: Trained) -> int:
+        return _eight_bits(trained) if self.eight_bits else moment_bytes(trained.numbers())
+
+    def check(self, method: str, trained: Trained) -> None:
+        if self.unpaged and trained.device == "cpu":
+            raise UsageError(
+                f"optimiser: {self.name} pages a GPU's memory out to the computer's, and there is no GPU; set optimiser: "
+                f"{self.unpaged}."
+            )
 
 
 @optimiser("adamw8bit")
 @dataclass(frozen=True, kw_only=True)
-class AdamW8bit(OptimiserKind):
+class AdamW8bit(_ByBitsandbytes):
     """Keeps AdamW's moments in 8 bits, a scale for each block."""
 
     title = "AdamW in 8 bits"
-    as_adamw = True
-
-    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
-        return _made("AdamW8bit", groups, rate)
-
-    def state_bytes(self, trained: Trained) -> int:
-        return _eight_bits(trained)
+    theirs, eight_bits = "AdamW8bit", True
 
     def step_bytes(self, trained: Trained) -> int:
         # On a CPU a tensor's moments are unpacked to float32 for its step, beside copies of it and its gradient.
@@ -65,35 +75,17 @@ class AdamW8bit(OptimiserKind):
 
 @optimiser("paged_adamw")
 @dataclass(frozen=True, kw_only=True)
-class PagedAdamW(OptimiserKind):
+class PagedAdamW(_ByBitsandbytes):
     """Keeps AdamW's moments in memory that a GPU short of its own may page out."""
 
     title = "paged AdamW"
-    as_adamw = True
-
-    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
-        return _made("PagedAdamW32bit", groups, rate)
-
-    def state_bytes(self, trained: Trained) -> int:
-        return moment_bytes(trained.numbers())
-
-    def check(self, method: str, trained: Trained) -> None:
-        _refuse_on_a_cpu(self.name, trained.device, "adamw")
+    theirs, eight_bits, unpaged = "PagedAdamW32bit", False, "adamw"
 
 
 @optimiser("paged_adamw8bit")
 @dataclass(frozen=True, kw_only=True)
-class PagedAdamW8bit(OptimiserKind):
+class PagedAdamW8bit(_ByBitsandbytes):
     """Keeps AdamW's moments in 8 bits and in memory that a GPU short of its own may page out."""
 
     title = "paged AdamW in 8 bits"
-    as_adamw = True
-
-    def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
-        return _made("PagedAdamW8bit", groups, rate)
-
-    def state_bytes(self, trained: Trained) -> int:
-        return _eight_bits(trained)
-
-    def check(self, method: str, trained: Trained) -> None:
-        _refuse_on_a_cpu(self.name, trained.device, "adamw8bit")
+    theirs, eight_bits, unpaged = "PagedAdamW8bit", True, "adamw8bit"

@@ -14,19 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from afina.optimisers.adamw import adamw
-from afina.optimisers.base import Group, OptimiserKind, Trained, divided, optimiser
-from afina.optimisers.projected import Projected, check_rank, direction, projectable, projected_bytes
+from afina.optimisers.base import Group, Trained, divided, optimiser
+from afina.optimisers.projected import Projected, ProjectedKind, direction, projectable
 
 __all__ = ["GaLore"]
 
 
 @optimiser("galore")
 @dataclass(frozen=True, kw_only=True)
-class GaLore(OptimiserKind):
+class GaLore(ProjectedKind):
     """Keeps moments of the layers' gradients in a few directions, which it finds anew from time to time."""
 
     title = "GaLore"
-    every = "period"
+    keeps_projection, working_bytes = True, 16
 
     rank: int = 128
     """Directions that are kept of a matrix's gradient."""
@@ -38,15 +38,6 @@ class GaLore(OptimiserKind):
     def build(self, groups: Sequence[Group], rate: float, trained: Trained) -> list[torch.optim.Optimizer]:
         inside, others = divided(groups, projectable(trained, self.rank))
         return [_GaLore(inside, rate, self), *adamw(others, rate)]
-
-    def state_bytes(self, trained: Trained) -> int:
-        return projected_bytes(trained, self.rank, keeps_projection=True)
-
-    def step_bytes(self, trained: Trained) -> int:
-        return 16 * max((value.numel() for value in trained.matrices()), default=0)
-
-    def check(self, method: str, trained: Trained) -> None:
-        check_rank(self.name, self.rank, method, trained)
 
 
 class _GaLore(Projected):

@@ -1,17 +1,52 @@
 """Step by AdamW's moments of gradients that were made smaller: what GaLore and APOLLO share."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from afina.errors import UsageError
 from afina.optimisers.adamw import moment_bytes
-from afina.optimisers.base import Trained
+from afina.optimisers.base import OptimiserKind, Trained
 
-__all__ = ["Projected", "check_rank", "direction", "projectable", "projected_bytes"]
+__all__ = ["Projected", "ProjectedKind", "direction", "projectable"]
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectedKind(OptimiserKind):
+    """Keeps moments of the layers' matrices in as many rows as `rank` says, found or drawn anew after some steps."""
+
+    every = "period"
+    keeps_projection: ClassVar[bool]
+    """True if the projections are kept from step to step."""
+    working_bytes: ClassVar[int]
+    """Bytes that a step takes for each number of the largest matrix while it computes."""
+
+    rank: int
+    period: int
+
+    def state_bytes(self, trained: Trained) -> int:
+        inside = projectable(trained, self.rank)
+        others = trained.numbers() - sum(value.numel() for value in inside)
+        low = sum(self.rank * max(value.shape) for value in inside)
+        projections = sum(self.rank * min(value.shape) for value in inside) if self.keeps_projection else 0
+        return moment_bytes(others + low) + 4 * projections
+
+    def step_bytes(self, trained: Trained) -> int:
+        return self.working_bytes * max((value.numel() for value in trained.matrices()), default=0)
+
+    def check(self, method: str, trained: Trained) -> None:
+        if not projectable(trained, self.rank):
+            sides = [min(value.shape) for value in trained.matrices()]
+            has = f"none of {method}'s has over {max(sides)}" if sides else f"{method} trains none"
+            raise UsageError(
+                f"optimiser: {self.name} keeps moments of matrices with more than {self.rank} rows and columns (its rank), "
+                f"and {has}; set a smaller rank ({{{self.name}: {{rank: ...}}}}), or leave optimiser out."
+            )
 
 
 class Projected(torch.optim.Optimizer):
@@ -54,23 +89,3 @@ def direction(state: dict[str, object], gradient: Tensor) -> Tensor:
 def projectable(trained: Trained, rank: int) -> list[nn.Parameter]:
     """Return the layers' matrices whose shorter side is over `rank`: a projection of others would make nothing smaller."""
     return [value for value in trained.matrices() if min(value.shape) > rank]
-
-
-def projected_bytes(trained: Trained, rank: int, *, keeps_projection: bool) -> int:
-    """Return the bytes of AdamW's moments with those of matrices in `rank` rows, and of their projections."""
-    inside = projectable(trained, rank)
-    others = trained.numbers() - sum(value.numel() for value in inside)
-    low = sum(rank * max(value.shape) for value in inside)
-    projections = sum(rank * min(value.shape) for value in inside) if keeps_projection else 0
-    return moment_bytes(others + low) + 4 * projections
-
-
-def check_rank(name: str, rank: int, method: str, trained: Trained) -> None:
-    """Raise `UsageError` where no matrix is large enough to be projected."""
-    if not projectable(trained, rank):
-        sides = [min(value.shape) for value in trained.matrices()]
-        has = f"none of {method}'s has over {max(sides)}" if sides else f"{method} trains none"
-        raise UsageError(
-            f"optimiser: {name} keeps moments of matrices with more than {rank} rows and columns (its rank), and {has}; set "
-            f"a smaller rank ({{{name}: {{rank: ...}}}}), or leave optimiser out."
-        )
