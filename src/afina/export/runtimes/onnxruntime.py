@@ -9,9 +9,8 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime, threads
-from afina.export.writing.names import READS
 from afina.export.writing.session import Call
-from afina.export.writing.session_apart import writing_session
+from afina.export.writing.session_apart import opened_graphs
 
 __all__ = ["OnnxRuntime", "OnnxSession"]
 
@@ -38,12 +37,7 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
-        session = cls._session(folder / cls.file, manifest.inputs)
-        if "kept" not in manifest.reading:
-            return OnnxSession(session)
-        reads = manifest.reading.get(READS)
-        apart = None if reads is None else cls._session(folder / f"{READS}.onnx", reads)
-        return writing_session(_call(session), manifest, None if apart is None else _call(apart))
+        return opened_graphs(folder / cls.file, manifest, cls._session, whole=OnnxSession, call=_call)
 
     @classmethod
     def _session(cls, path: Path, inputs: Sequence[str]) -> Any:

@@ -11,9 +11,8 @@ import numpy as np
 from afina.errors import AfinaError
 from afina.export.manifest import Manifest
 from afina.export.runtime import Runtime, Session, runtime, threads
-from afina.export.writing.names import READS
 from afina.export.writing.session import Call
-from afina.export.writing.session_apart import writing_session
+from afina.export.writing.session_apart import opened_graphs
 
 __all__ = ["EXACTLY", "OpenvinoRuntime", "OpenvinoSession", "quiet"]
 
@@ -54,12 +53,7 @@ class OpenvinoRuntime(Runtime):
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> Session:
-        model = cls._model(folder / cls.file, manifest.inputs)
-        if "kept" not in manifest.reading:
-            return OpenvinoSession(model)
-        reads = manifest.reading.get(READS)
-        apart = None if reads is None else cls._model(folder / f"{READS}.xml", reads)
-        return writing_session(_call(model), manifest, None if apart is None else _call(apart))
+        return opened_graphs(folder / cls.file, manifest, cls._model, whole=OpenvinoSession, call=_call)
 
     @classmethod
     def _model(cls, path: Path, inputs: Sequence[str]) -> Any:

@@ -3,15 +3,20 @@
 Of a batch's texts the padding is behind, and all rows of what is written begin together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from afina.export.manifest import Manifest
-from afina.export.writing.names import APART, kept_names
+from afina.export.runtime import Session
+from afina.export.writing.names import APART, READS, kept_names
 from afina.export.writing.session import Call, Going, WritingSession, padded
 
-__all__ = ["ApartSession", "writing_session"]
+__all__ = ["ApartSession", "opened_graphs"]
+
+_Graph = TypeVar("_Graph")
 
 
 class _GoingApart(Going):
@@ -81,6 +86,23 @@ class ApartSession(WritingSession):
         return logits
 
 
-def writing_session(call: Call, manifest: Manifest, reads: Call | None = None) -> WritingSession:
-    """Return a session with what a runtime has opened: a graph that writes, and for an encoder-decoder one that reads."""
-    return WritingSession(call, manifest) if reads is None else ApartSession(call, reads, manifest)
+def opened_graphs(
+    place: Path,
+    manifest: Manifest,
+    load: Callable[[Path, Sequence[str]], _Graph],
+    *,
+    whole: Callable[[_Graph], Session],
+    call: Callable[[_Graph], Call],
+) -> Session:
+    """Open an export's graphs by a runtime's `load`, which is given a file and its inputs, and return their session.
+
+    What labels or makes vectors is one graph, for which `whole` makes the session; what writes has one that is called with
+    what is kept, and for an encoder-decoder another beside it that reads.
+    """
+    graph = load(place, manifest.inputs)
+    if "kept" not in manifest.reading:
+        return whole(graph)
+    inputs = manifest.reading.get(READS)
+    if inputs is None:
+        return WritingSession(call(graph), manifest)
+    return ApartSession(call(graph), call(load(place.with_name(f"{READS}{place.suffix}"), inputs)), manifest)
