@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from afina.errors import UsageError
+from afina.json_files import read_json_object
 
-__all__ = ["check_outputs"]
+__all__ = ["check_only_ours", "check_outputs", "files_in"]
 
 
 def check_outputs(
@@ -26,6 +27,27 @@ def check_outputs(
             raise UsageError(f"{path} is a folder; choose the name of a file.")
         if path.exists() and not force:
             raise UsageError(f"{path} exists already; choose another name, or --force to write over it.")
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the files of a folder and of those in it, by their paths from there."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()
+    )
+
+
+def check_only_ours(folder: Path, record: str) -> None:
+    """Raise `UsageError` for a folder that is to be replaced and holds a file which its record does not list as written.
+
+    `record` is the JSON file in it that has the names of all others as `files`.
+    """
+    written = read_json_object(folder / record).get("files")
+    ours = {record, *map(str, written if isinstance(written, list) else ())}
+    if strangers := [name for name in files_in(folder) if name not in ours]:
+        raise UsageError(
+            f"{folder} holds {strangers[0]}, which Afina did not write and which would go with it; move it away, or choose "
+            "another --out."
+        )
 
 
 def _same(one: Path, other: Path) -> bool:

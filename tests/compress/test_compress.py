@@ -220,6 +220,12 @@ def test_nothing_is_written_over(family_folder: Loader, texts: str, tmp_path: Pa
             compress_model(folder, out, data=texts, drop_layers=1, force=force)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "all of it"
 
+    compress_model(folder, tmp_path / "made", magnitude=0.5)
+    (tmp_path / "made" / "notes.txt").write_text("what I think of it")
+    with pytest.raises(UsageError, match=r"holds notes\.txt, which Afina did not write"):
+        compress_model(folder, tmp_path / "made", magnitude=0.5, force=True)
+    assert (tmp_path / "made" / "notes.txt").read_text() == "what I think of it"
+
 
 def test_the_command_says_what_it_did(family_folder: Loader, texts: str, tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -387,6 +387,11 @@ def test_texts_disk_and_models_that_will_not_do_are_refused(
         quantise_model(str(broken), out, settings, TEXTS)
     assert not out.exists()
     quantise_model(str(folder), out, settings, TEXTS, force=True)
+    quantise_model(str(folder), out, settings, TEXTS, force=True)
+    (out / "thesis.txt").write_text("all of it")
+    with pytest.raises(UsageError, match=r"holds thesis\.txt, which Afina did not write"):
+        quantise_model(str(folder), out, settings, TEXTS, force=True)
+    assert (out / "thesis.txt").read_text() == "all of it"
     with pytest.raises(UsageError, match="stored in gptq; give the plain model"):
         quantise_model(str(out), tmp_path / "again", settings, TEXTS)
 

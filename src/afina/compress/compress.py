@@ -26,6 +26,7 @@ from afina.compress.way import CompressingWay, Opened, WayResult
 from afina.errors import AfinaError, UsageError, shown
 from afina.links import refuse_links_in
 from afina.measure.shown import html_of
+from afina.outputs import check_only_ours, files_in
 
 __all__ = ["Compressed", "Texts", "compress_model"]
 
@@ -144,6 +145,7 @@ def _check_place(place: Path, model: str, force: bool) -> None:
             raise UsageError(
                 f"{place} holds no model that afina compress wrote, and is left alone; choose another --out."
             )
+        check_only_ours(place, RECORD)
         refuse_links_in(place)
 
 
@@ -240,5 +242,6 @@ def _write_record(folder: Path, name: str, result: Compressed, chosen: Compressi
     record = {
         "model": name, "way": chosen.name, "amount": chosen.amount, "seed": chosen.seed, "said": made.said,
         "parameters": list(result.parameters), "bytes": list(result.bytes), "texts": result.texts, "kept": dict(made.kept),
+        "files": files_in(folder),
     }  # fmt: skip
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

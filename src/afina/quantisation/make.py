@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +18,11 @@ from afina.backbone.storage.base import Packed
 from afina.backbone.streamed import Streamed
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
+from afina.outputs import check_only_ours
 from afina.quantisation.calibration import pieces_of
 from afina.quantisation.layer import LinearError, Quantiser, put_weight
 from afina.quantisation.plan import QuantisingPlan, plan_of
-from afina.quantisation.unfinished import PartsFolder, unfinished_of
+from afina.quantisation.unfinished import RECORD, PartsFolder, unfinished_of
 from afina.quantisation.way import WAYS, QuantiseSettings
 
 __all__ = ["Made", "quantise_model"]
@@ -103,9 +103,6 @@ def quantise_model(
         **read_json_object(source.files.folder / "config.json"),
         "quantization_config": plan.way.configuration(plan.settings, plan.names_of_plain(source)),
     }
-    # Only now, when all parts are there: until then the earlier model stands.
-    if force and out.exists():
-        shutil.rmtree(out)
     work.finish(source.files.folder, config, made.as_dict(), len(source.layers) + 1)
     return made
 
@@ -114,13 +111,13 @@ def _check_out(name: str, out: Path, *, force: bool) -> None:
     # By where they lead, as a link may name the model otherwise.
     if out.exists() and Path(name).exists() and out.resolve() == Path(name).resolve():
         raise UsageError(f"{out} is the model that is read; choose another --out.")
-    if out.exists() and (not force or not out.is_dir() or not (out / "quantisation.json").is_file()):
-        more = (
-            "" if out.is_dir() and (out / "quantisation.json").is_file() else ", which is no quantised model of Afina's"
-        )
+    if out.exists() and (not force or not out.is_dir() or not (out / RECORD).is_file()):
+        more = "" if out.is_dir() and (out / RECORD).is_file() else ", which is no quantised model of Afina's"
         raise UsageError(
             f"{out} exists already{more}; choose another --out{', or --force to write over it' if not more else ''}."
         )
+    if out.exists():
+        check_only_ours(out, RECORD)
     if not out.resolve().parent.is_dir():
         raise UsageError(f"--out: the folder {out.resolve().parent} does not exist.")
     _ = unfinished_of(out)  # refuses a path without a name

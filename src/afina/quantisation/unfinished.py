@@ -11,20 +11,23 @@ from afina.backbone.tensor_file import save_tensors
 from afina.errors import UsageError
 from afina.json_files import read_json_object
 from afina.links import refuse_link
+from afina.outputs import files_in
 from afina.quantisation.layer import LinearError
 from afina.whole_file import beside, whole_file, write_json
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PartsFolder", "unfinished_of"]
+__all__ = ["RECORD", "PartsFolder", "unfinished_of"]
 
+RECORD = "quantisation.json"
+"""The file that says what was done, and which files were written."""
 _OF = "of.json"
 _ONE_FILE = 1 << 30
 """Bytes up to which a checkpoint is one file; a larger one stays in files of a layer each."""
 _ASIDE = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
 """Files that are taken along of a model's folder: tokenizer, settings of generation, licence."""
-_NOT_ALONG = ("config.json", "quantize_config.json", "quantisation.json", "adapter_config.json")
+_NOT_ALONG = ("config.json", "quantize_config.json", RECORD, "adapter_config.json")
 
 
 def unfinished_of(out: Path) -> Path:
@@ -79,18 +82,23 @@ class PartsFolder:
 
     def finish(self, source: Path, config: Mapping[str, Any], report: Mapping[str, Any], count: int) -> None:
         """Make the finished folder of `count` files, with the model's other files beside them, and put it in its place."""
-        files = [self._file(number) for number in range(count)]
+        parts = [self._file(number) for number in range(count)]
         for pattern in _ASIDE:
             for file in source.glob(pattern):
                 if file.is_file() and file.name not in _NOT_ALONG and not file.name.endswith(".index.json"):
                     shutil.copyfile(file, self.folder / file.name)
-        if sum(file.stat().st_size for file in files) <= _ONE_FILE:
-            self._as_one(files)
+        if sum(part.stat().st_size for part in parts) <= _ONE_FILE:
+            self._as_one(parts)
         else:
-            self._as_several(files)
-        write_json(self.folder / "quantisation.json", report)
+            self._as_several(parts)
         write_json(self.folder / "config.json", config)
+        files = [name for name in files_in(self.folder) if name not in (_OF, RECORD)]
+        write_json(self.folder / RECORD, {**report, "files": files})
         (self.folder / _OF).unlink()
+
+        # Only now, when all is there: until then an earlier model stands.
+        if self.out.exists():
+            shutil.rmtree(self.out)
         self.folder.rename(self.out)
 
     def _as_one(self, files: Sequence[Path]) -> None:
