@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afina.backbone.anatomy import Site
 from afina.backbone.row import head_width, key_heads
-from afina.compress.way import Opened, column_norms, narrowed, outputs_kept
+from afina.compress.way import Opened, column_norms, narrow_outputs, narrowed
 
 __all__ = ["Groups", "heads_apart", "kept_groups", "prune_groups"]
 
@@ -70,24 +69,10 @@ def prune_groups(opened: Opened, groups: Groups) -> list[list[int]]:
     for site, staying in zip(outs, groups.kept, strict=True):
         queries, keys = _features(staying, groups.heads * groups.width), _features(staying, groups.width)
         narrowed(opened.module(site), queries, outputs=False, transposed=site.transposed)
-        wanted = {"query": queries, "key": keys, "value": keys}
-        for slices in _into(opened, site):
-            module = opened.module(slices[0])
-            width = module.get_parameter("weight").shape[1 if slices[0].transposed else 0]
-            places = outputs_kept(slices, width, {each.name: wanted[each.role] for each in slices})
-            narrowed(module, places, outputs=True, transposed=slices[0].transposed)
+        narrow_outputs(opened, site, {"query": queries, "key": keys, "value": keys})
     return [staying.tolist() for staying in groups.kept]
 
 
 def _features(groups: Tensor, width: int) -> Tensor:
     """Return the features of these groups, each of so many."""
     return (groups[:, None] * width + torch.arange(width)).flatten()
-
-
-def _into(opened: Opened, out: Site) -> list[list[Site]]:
-    """Return the sites of query, key and value of an attention, those that are slices of one module together."""
-    slices: dict[str, list[Site]] = {}
-    for site in opened.anatomy.sites:
-        if site.layer == out.layer and site.role in ("query", "key", "value"):
-            slices.setdefault(site.module, []).append(site)
-    return list(slices.values())

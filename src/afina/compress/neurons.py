@@ -1,7 +1,7 @@
 """Take feed-forward neurons out of every layer of a model, in place."""
 
-from afina.backbone.anatomy import Anatomy, Site
-from afina.compress.way import Opened, column_norms, narrowed, outputs_kept
+from afina.backbone.anatomy import Anatomy
+from afina.compress.way import Opened, column_norms, narrow_outputs, narrowed
 
 __all__ = ["inner_width", "prune_neurons"]
 
@@ -21,19 +21,6 @@ def prune_neurons(opened: Opened, keep: int) -> list[list[int]]:
         importance = square.sqrt() * column_norms(module.get_parameter("weight"), transposed=site.transposed)
         places = importance.topk(keep).indices.sort().values
         narrowed(module, places, outputs=False, transposed=site.transposed)
-        for inner in _into(opened, site):
-            whole = opened.module(inner[0])
-            width = whole.get_parameter("weight").shape[1 if inner[0].transposed else 0]
-            named = {own.name: places for own in inner if own.role in ("ffn_up", "ffn_gate")}
-            narrowed(whole, outputs_kept(inner, width, named), outputs=True, transposed=inner[0].transposed)
+        narrow_outputs(opened, site, {"ffn_up": places, "ffn_gate": places})
         chosen.append(places.tolist())
     return chosen
-
-
-def _into(opened: Opened, down: Site) -> list[list[Site]]:
-    """Return the sites of a layer's up and gate projections, those that are slices of one module together."""
-    slices: dict[str, list[Site]] = {}
-    for site in opened.anatomy.sites:
-        if site.layer == down.layer and site.decoder == down.decoder and site.role in ("ffn_up", "ffn_gate"):
-            slices.setdefault(site.module, []).append(site)
-    return list(slices.values())

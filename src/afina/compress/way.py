@@ -5,7 +5,7 @@ says in words what it did, and which keys of the model's configuration that chan
 model of these sizes is looked at for all ways alike (`resized.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -24,8 +24,8 @@ __all__ = [
     "WayResult",
     "column_norms",
     "make_way",
+    "narrow_outputs",
     "narrowed",
-    "outputs_kept",
     "way",
 ]
 
@@ -151,14 +151,17 @@ def narrowed(module: Any, keep: Tensor, *, outputs: bool, transposed: bool) -> N
             setattr(module, name, len(keep))
 
 
-def outputs_kept(sites: Sequence[Site], width: int, keep: Mapping[str, Tensor]) -> Tensor:
-    """Return which outputs stay of a layer of `width` outputs, whose `sites` are slices of it or all of it.
+def narrow_outputs(opened: Opened, beside: Site, keep: Mapping[str, Tensor]) -> None:
+    """Keep only some outputs of the linear layers of certain roles in the layer where `beside` is, in place.
 
-    `keep` has by site name the places within the site; slices that it does not name stay whole.
+    `keep` has by role the places within each such site; sites that are slices of one module are narrowed together.
     """
-    pieces = []
-    for site in sorted(sites, key=lambda own: (own.part or (0, width))[0]):
-        start, stop = site.part or (0, width)
-        inside = keep.get(site.name, torch.arange(stop - start))
-        pieces.append(start + inside)
-    return torch.cat(pieces)
+    modules: dict[str, list[Site]] = {}
+    for site in opened.anatomy.sites:
+        if site.layer == beside.layer and site.decoder == beside.decoder and site.role in keep:
+            modules.setdefault(site.module, []).append(site)
+    for slices in modules.values():
+        starts = {site.name: 0 if site.part is None else site.part[0] for site in slices}
+        slices.sort(key=lambda site: starts[site.name])
+        places = torch.cat([starts[site.name] + keep[site.role] for site in slices])
+        narrowed(opened.module(slices[0]), places, outputs=True, transposed=slices[0].transposed)
