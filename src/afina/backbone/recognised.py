@@ -32,14 +32,11 @@ _SMALLEST = 1e-7
 def weight_print(backbone: Backbone) -> dict[str, Any]:
     """Return what a backbone's weights are told by, JSON-able: two digests, and some of the numbers."""
     numbers = _numbers(backbone)
-    digest = hashlib.sha256()
-    for name, (shape, values) in numbers.items():
-        digest.update(json.dumps([name, shape]).encode() + values.astype("<f4").tobytes())
     names = list(numbers)
     chosen = sorted({names[place] for place in np.linspace(0, len(names) - 1, min(_KEPT, len(names))).astype(int)})
     some = {name: [list(numbers[name][0]), _packed(numbers[name][1][:_KEPT_EACH])] for name in chosen}
     return {
-        "weights": digest.hexdigest(),
+        "weights": _numbers_digest(numbers),
         "tensors": _names_digest(numbers),
         "coded": _coded(backbone),
         "numbers": some,
@@ -64,7 +61,7 @@ def is_other(known: Mapping[str, Any], backbone: Backbone) -> bool | None:
     if np.array_equal(before, here):
         # The rest is looked at where the same weights are there to be: in codes some of them are not.
         same_tensors = known["tensors"] == _names_digest(now)
-        return bool(same_tensors and known["weights"] != weight_print(backbone)["weights"])
+        return bool(same_tensors and known["weights"] != _numbers_digest(now))
     if known["coded"] or _coded(backbone):
         return bool(np.linalg.norm(before - here) > _CODED * np.linalg.norm(before))
     steps = _rounding(before), _rounding(here)
@@ -115,6 +112,13 @@ def _coded(backbone: Backbone) -> bool:
 def _names_digest(numbers: Mapping[str, tuple[tuple[int, ...], np.ndarray]]) -> str:
     shapes = [[name, shape] for name, (shape, _) in numbers.items()]
     return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
+
+
+def _numbers_digest(numbers: Mapping[str, tuple[tuple[int, ...], np.ndarray]]) -> str:
+    digest = hashlib.sha256()
+    for name, (shape, values) in numbers.items():
+        digest.update(json.dumps([name, shape]).encode() + values.astype("<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _packed(values: np.ndarray) -> str:
