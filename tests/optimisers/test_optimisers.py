@@ -1,6 +1,7 @@
 """Every optimiser of the registry: it learns, says what it keeps, goes on after a kill, and refuses what it cannot do."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,20 @@ def test_apollo_scales_each_channel_by_what_adam_does_to_its_projection() -> Non
     held = value.detach().clone()
     apollo.step()
     assert (0.95 * held - value.detach()).norm() <= 1.011 * 0.1 * before
+
+
+def test_apollo_makes_up_for_the_size_of_its_projection() -> None:
+    """The paper's theorem 1: a projection of rank r to a matrix of m rows asks for sqrt(m / r), unless one says a scale."""
+    steps = []
+    for given in ({"rank": 4, "scale": 1}, {"rank": 4}):
+        trained = matrices((6, 9))
+        (value,) = trained.parameters.values()
+        before = value.detach().clone()
+        (apollo,) = make_optimiser({"apollo": given}).build([{"params": [value], "weight_decay": 0.0}], 0.1, trained)
+        value.grad = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
+        apollo.step()
+        steps.append(value.detach() - before)
+    torch.testing.assert_close(steps[1], steps[0] * math.sqrt(6 / 4), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "together"), [("badam", 1), ("lisa", 2)])
