@@ -22,7 +22,7 @@ ROOMS = (
         "hub", "links", "whole_file", "outputs", "settings",
     ),
     ("words",),
-    ("measure", "ops", "optimisers"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
+    ("measure", "ops", "optimisers", "tracking"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
     ("methods", "generation"),
     ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
     ("report", "export", "serve", "evaluation", "audit", "compress"), ("quantisation",),

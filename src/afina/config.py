@@ -26,6 +26,7 @@ from afina.errors import UsageError
 from afina.precision import Precision
 from afina.task_name import TaskName
 from afina.tasks.base import TASKS
+from afina.tracking.tracker import known_trackers
 from afina.yaml_file import read_yaml
 
 __all__ = ["MethodSpec", "RaceSpec", "StudyConfig"]
@@ -228,6 +229,8 @@ class _Study(Checked):
     """Interval of the background memory readings."""
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
     """Seconds from one checkpoint to the next within an epoch; each epoch ends with one anyway."""
+    report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] = Field(default=[])
+    """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The device to compute on; `auto` takes a GPU where there is one."""
     trust_remote_code: bool = False

@@ -17,7 +17,7 @@ MAKERS = [
     *(path for room in ("data", "corpus", "tasks", "backbone", "methods", "retrieval")
       for path in sorted((SOURCE / room).rglob("*.py"))),
     *sorted((SOURCE / "export" / "targets").glob("*.py")),
-    *(SOURCE / "study" / f"{name}.py" for name in ("prepare", "data", "plan", "race")),
+    *(SOURCE / "study" / f"{name}.py" for name in ("prepare", "data", "plan", "race", "tracked")),
 ]  # fmt: skip
 RETURNS = re.compile(
     r"(_notes?|left_out|_written_out|said_of|sentences|_translated|_questions?|_answered|remarks?|lost_words|renamed)$"

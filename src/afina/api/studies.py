@@ -73,7 +73,9 @@ def study(
     check_language(language)
     made = _study_of(file, out, keys)
     results = made.run(observer)
-    return Outcome(made.directory, results, report(made.directory, language=language, reference=reference))
+    files = report(made.directory, language=language, reference=reference)
+    made.track_report([files.html], observer)
+    return Outcome(made.directory, results, files)
 
 
 def train(

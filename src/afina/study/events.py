@@ -241,6 +241,8 @@ class Epoch(Event):
     metric: str
     """The one that is shown first."""
     entry: Entry
+    step: int = 0
+    """Steps that it has taken by then; 0 of what takes none."""
 
     def figures(self) -> dict[str, Any]:
         """Return the keys beside `kind`, the entry's in place of the entry."""

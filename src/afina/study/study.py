@@ -28,6 +28,7 @@ from afina.study.prepare import PreparedData, prepare
 from afina.study.search import searched, with_settled
 from afina.study.study_folder import StudyFolder
 from afina.study.trace import with_trace
+from afina.study.tracked import Trackers, check_trackers
 from afina.study.units import alone, together
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds", "evaluate",
+    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 
@@ -98,17 +99,28 @@ class Study:
 
         The observer is told what happens; `afina.Progress()` is one that shows it.
         """
+        check_trackers(self.config.report_to)
         self.executor.prepare()
         with _disk_errors(self.directory), locked(self.directory):
             self._folder.claim()
-            observer(events.Begin(runs=len(self.runs)))
-            try:
-                self._run(observer)
-            except Unexpected as error:  # of what is settled for all runs, such as the precision
-                raise with_trace(error, self.directory) from None
-            finally:
-                observer(events.End())
+            with self._tracked(observer) as trackers:
+                trackers(events.Begin(runs=len(self.runs)))
+                try:
+                    self._run(trackers)
+                except Unexpected as error:  # of what is settled for all runs, such as the precision
+                    raise with_trace(error, self.directory) from None
+                finally:
+                    trackers(events.End())
         return self.results
+
+    def track_report(self, files: Sequence[Path], observer: Observer = lambda event: None) -> None:
+        """Give the files of its report to the trackers that `report_to` names."""
+        with self._tracked(observer) as trackers:
+            trackers.report(files)
+
+    def _tracked(self, observer: Observer) -> Trackers:
+        # Trials are no runs of the study: their one figure is the rate that they settle.
+        return Trackers([] if self.on_validation else self.config.report_to, self.config, self.directory, observer)
 
     def _run(self, observer: Observer) -> None:
         of_executor = [self.executor.remark] if self.executor.remark else []

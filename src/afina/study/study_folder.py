@@ -24,6 +24,9 @@ from afina.whole_file import write_text
 
 __all__ = ["StudyFolder"]
 
+_MAY_CHANGE = {"report_to"}
+"""Keys that change nothing of what is computed: a study goes on with others than it began with."""
+
 
 class StudyFolder:
     """The folder of a study with this configuration, which may have begun in it."""
@@ -53,11 +56,13 @@ class StudyFolder:
             fields = StudyConfig.model_fields
             usual = {key: field.default for key, field in fields.items() if not field.is_required()}
             stored = usual | dict(read_study_file(self.path).study)
-            if stored == settings:
+            changed = sorted(key for key, value in settings.items() if stored.get(key) != value)
+            if set(changed) <= _MAY_CHANGE and set(stored) <= set(settings):
+                if changed:
+                    self._write(StudyFile.made(read_study_file(self.path), study=settings))
                 return
             if self.has_begun:
                 # Named, as a person may have changed a key without meaning another study.
-                changed = sorted(key for key, value in settings.items() if stored.get(key) != value)
                 raise UsageError(
                     f"{self.path} holds another study (it differs in {', '.join(changed) or 'its keys'}); "
                     "choose another --out, or give the same study to go on with it."

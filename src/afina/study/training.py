@@ -164,9 +164,9 @@ class Training:
         if self.config.early_stopping is not None:
             self._develop(runs, self.config.early_stopping, entries)
         for run in runs:
-            entry = Epoch.made(entries[run.job.run.id], seconds=self.clock.seconds)
-            run.history.append(entry)
-            self.send(events.Epoch(run=run.job.run.id, metric=run.data.task.metric, entry=entry))
+            run.history.append(entry := Epoch.made(entries[run.job.run.id], seconds=self.clock.seconds))
+            metric, step = run.data.task.metric, run.member.position.step
+            self.send(events.Epoch(run=run.job.run.id, metric=metric, entry=entry, step=step))
             if run.member.left and run.lost is None:
                 error = f"no better since epoch {run.best.epoch}" if run.best is not None else ""
                 self.send(events.Left(run=run.job.run.id, why="stopped early", error=error))

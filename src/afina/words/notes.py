@@ -12,6 +12,7 @@ from afina.registry import listing
 from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
+from afina.words.running import RUNNING_NOTES
 from afina.words.serving import SERVED
 from afina.words.smaller import SMALLER_NOTES
 from afina.words.ways import WAYS_NOTES
@@ -169,8 +170,6 @@ NOTES = {
     "{method}: alpha stays {alpha} at rank {rank}, so that the scale is {scale} ({usual} at its default rank); alpha: {other} would keep the scale.": "{method}: alpha fica em {alpha} com rank {rank}, e a escala é {scale} ({usual} no rank padrão); alpha: {other} manteria a escala.",
     "{method}: rank is {rank}, and its matrices are random, so that it reaches little at a rank that suits trained ones; {setting} trains one number a layer more for each.": "{method}: o rank é {rank}, e as matrizes são sorteadas, de modo que pouco alcança com um rank que serve às treinadas; {setting} treina um número a mais por camada para cada um.",
     "{list}: {setting}, which is the default where a model learns to write; what you set goes before it.": "{list}: {setting}, que é o padrão quando um modelo aprende a escrever; o que você definir vale antes.",
-    "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
-    "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
     # -- what was exported, evaluated, predicted
     "The base was quantised, and the merged model is not: it holds {what}, in float32, {after} MB where there were {before}. From the adapter on {kind} its logits differ by up to {difference}. Quantised to {again} again, it would round what was merged, too.": "A base estava quantizada, e o modelo fundido não está: contém {what}, em float32, {after} MB onde havia {before}. Do adaptador em {kind} os seus logits diferem em até {difference}. Quantizado de novo para {again}, também arredondaria o que foi fundido.",
     "The base was quantised, and the merged model is not: it holds {what}, in float32, {after} MB where there were {before}. From the adapter on {kind} its logits differ by up to {difference}, and {some} of {of} rows keep their label. Quantised to {again} again, it would round what was merged, too.": "A base estava quantizada, e o modelo fundido não está: contém {what}, em float32, {after} MB onde havia {before}. Do adaptador em {kind} os seus logits diferem em até {difference}, e {some} de {of} linhas mantêm o rótulo. Quantizado de novo para {again}, também arredondaria o que foi fundido.",
@@ -272,6 +271,7 @@ NOTES = {
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
     **RAG_NOTES,
+    **RUNNING_NOTES,
     **READING_NOTES,
     **QUANTISED,
     **WAYS_NOTES,

@@ -1,0 +1,1 @@
+"""Programs that show runs as they go: one file each."""

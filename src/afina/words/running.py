@@ -1,0 +1,10 @@
+"""Say in Portuguese what is noted of runs while they are carried out, by the English."""
+
+__all__ = ["RUNNING_NOTES"]
+
+RUNNING_NOTES = {
+    "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
+    "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
+    "report_to: {name} was told no more, as it failed ({why}); the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois falhou ({why}); o estudo e os resultados seguem iguais",
+    "report_to: {name} was told no more, as it had not taken everything {value} s after the end; the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois não tinha recebido tudo {value} s depois do fim; o estudo e os resultados seguem iguais",
+}
