@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
-    "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise", "nearest",
-    "printable", "redacted", "shortened", "shown",
+    "AboveLimit", "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise",
+    "nearest", "printable", "redacted", "shortened", "shown",
 ]  # fmt: skip
 
 
@@ -50,6 +50,12 @@ class Unfinished(AfinaError):
 
 class ProcessEnded(Unfinished):
     """The process of a job was ended from outside, or without a word."""
+
+
+class AboveLimit(AfinaError):
+    """Something that was measured lies above the limit that a person set for it (exit code 3)."""
+
+    exit_code = 3
 
 
 class Interrupted(AfinaError):

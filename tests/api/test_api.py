@@ -23,6 +23,7 @@ from studies import settings, write_csv, write_splits
 Loader = Callable[..., Path]
 
 SHOWS = {
+    "fail_above",  # the exit code; `found.above({"": 0.1})` gives the findings
     "quiet", "format", "as_json", "context",  # how an answer is printed; whether a command of the group follows
 }  # fmt: skip
 CALLED_OTHERWISE: dict[tuple[str, str], str] = {

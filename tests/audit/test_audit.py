@@ -17,15 +17,16 @@ from afina.audit.findings import Leak
 from afina.audit.in_cards import write_into_cards
 from afina.audit.leak import LeakMaterial, LeakSettings
 from afina.audit.measures import longest_run, membership, recitation
-from afina.audit.page import leak_page
 from afina.audit.run import LeakAudit, audit_leak
 from afina.card.write import write_own_card
 from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.predictor.load import load
+from afina.results.findings.page import page as page_of
 from afina.results.results_jsonl import read_results
 from afina.study.study import Study
+from afina.words.language import Words
 from commands import afina as run_afina
 from commands import refused
 from families import WORDS, save_family
@@ -103,6 +104,16 @@ def test_what_is_known_by_heart_leaks(audit: tuple[Path, LeakAudit]) -> None:
     assert len(leak.gap_by_epoch) == leak.epochs == 50
 
 
+def test_findings_and_the_gate_say_the_same(audit: tuple[Path, LeakAudit]) -> None:
+    by_subject = [
+        [each for each in audit[1].findings if each.subject.adapter == leak.adapter] for leak in audit[1].leaks
+    ]
+    for leak, findings in zip(audit[1].leaks, by_subject, strict=True):
+        assert {each.check: each.found for each in findings} == leak.leaks
+    assert {each.check for each in audit[1].above({"": 0.0})} == {"membership", "recitation", "canaries"}
+    assert not audit[1].above({"": 1e9})
+
+
 def test_what_was_not_learned_does_not_leak(audit: tuple[Path, LeakAudit]) -> None:
     _, leak = by_method(audit[1])
     assert leak.leaks == {"membership": False, "recitation": False, "canaries": False}
@@ -123,9 +134,10 @@ def test_the_command_tells_it(audit: tuple[Path, LeakAudit], tmp_path: Path) -> 
     adapter = next((folder / "out/runs").glob("*full*")) / "adapter"
     found = run_afina(
         "audit", "leak", adapter, "--train", folder / "plain.jsonl", "--held-out", folder / "data/test.jsonl",
-        "--prefix", 4, "--tokens", 24, "--out", tmp_path / "audit",
+        "--prefix", 4, "--tokens", 24, "--out", tmp_path / "audit", "--fail-above", "0.1",
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
+    assert found.returncode == 3, found.stderr  # after all was shown and written
+    assert "2 of 2 findings above --fail-above" in found.stderr
     assert "train rows most at risk" in found.stdout
     (leak,) = json.loads((tmp_path / "audit/leak.json").read_text())["leaks"]
     assert leak["leaks"] == {"membership": True, "recitation": True}
@@ -150,13 +162,14 @@ def test_the_verdict_goes_into_the_cards_and_stays_until_it_is_trained_again(aud
 
 
 def test_a_page_shows_texts_as_texts(audit: tuple[Path, LeakAudit]) -> None:
-    page = leak_page(audit[1])
-    assert all(escape(sentence) in page for leak in audit[1].leaks for sentence in leak.verdict)
+    page = page_of(audit[1])
+    assert all(escape(each.verdict.told(Words())) in page for each in audit[1].findings)
+    assert "no proof that nothing can be extracted" in page
     assert "Canaries" in page
 
 
 def test_a_page_speaks_portuguese(audit: tuple[Path, LeakAudit]) -> None:
-    page = leak_page(audit[1], "pt")
+    page = page_of(audit[1], "pt")
     assert 'lang="pt-BR"' in page
     assert "O que é revelado dos dados de treino" in page and "linhas de treino" in page
     assert not [sentence for leak in audit[1].leaks for sentence in leak.verdict if escape(sentence) in page]

@@ -42,14 +42,14 @@ def constants(tree: ast.AST) -> Iterator[str]:
 
 
 def said(tree: ast.AST) -> Iterator[str]:
-    """Yield what `words(...)`, `self.words(...)` and a conversation's `self.note(...)` say, both where one of two is."""
+    """Yield what `words(...)`, `Sentence(...)` and a conversation's `self.note(...)` say, both where one of two is."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and node.args):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", None))
         owner = getattr(getattr(node.func, "value", None), "id", None)
         first = node.args[0]
-        if name == "words" or (name == "note" and owner == "self"):
+        if name in ("words", "Sentence") or (name == "note" and owner == "self"):
             branches = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
             yield from (each.value for each in branches if isinstance(each, ast.Constant))
         elif name == "counted":

@@ -1,6 +1,5 @@
 """Audits: what a trained adapter gives away of its training data."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,9 @@ if TYPE_CHECKING:
     from afina.audit.leak import LeakSettings
     from afina.audit.run import LeakAudit
     from afina.dataset_spec import DatasetSpec
+    from afina.results.findings.audited import Audited
 
-__all__ = ["canaries", "leak"]
+__all__ = ["audit_files", "canaries", "leak"]
 
 
 def leak(
@@ -38,26 +38,21 @@ def leak(
     of what was planted. Into the folder `out` leak.json and leak.html (in `language`) are written, into a file out.json the
     figures alone; over what is there only with `force`. With `cards` the verdict stands in the adapters' cards, too.
     """
-    from afina.audit.page import leak_page
     from afina.audit.run import audit_leak
     from afina.outputs import check_outputs
     from afina.predictor.loading import Loading
-    from afina.whole_file import write_text
     from afina.words.language import check_language
 
     check_language(language)
     # Where the files go is settled before the audit, which takes long, and checked with what it reads.
-    files = [] if out is None else leak_files(out)
+    files = [] if out is None else audit_files("leak", out)
     check_outputs(files, (train, held_out, canaries), force=force)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     audit = audit_leak(
         target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
         tell=tell,
     )  # fmt: skip
-    # As JSON for programs, and as a page for people; the figures are the same object's.
-    values = json.dumps(audit.as_dict(), ensure_ascii=False, indent=2) + "\n"
-    for path in files:
-        write_text(path, leak_page(audit, language) if path.suffix == ".html" else values)
+    _write(audit, files, language)
     if cards:
         from afina.audit.in_cards import write_into_cards
 
@@ -66,10 +61,22 @@ def leak(
     return audit
 
 
-def leak_files(out: str | Path) -> list[Path]:
-    """Return what `leak` writes into `out`."""
+def audit_files(name: str, out: str | Path) -> list[Path]:
+    """Return what an audit writes into `out`: a folder gets its JSON and its page, a file out.json the figures alone."""
     place = Path(out)
-    return [place] if place.suffix == ".json" else [place / "leak.json", place / "leak.html"]
+    return [place] if place.suffix == ".json" else [place / f"{name}.json", place / f"{name}.html"]
+
+
+def _write(audited: "Audited", files: Sequence[Path], language: str) -> None:
+    """Write an audit as JSON for programs, and as a page for people; the figures are the same object's."""
+    from afina.results.findings.page import page
+    from afina.whole_file import write_text
+
+    for path in files:
+        if path.suffix == ".html":
+            write_text(path, page(audited, language))
+        else:
+            audited.write(path)
 
 
 def canaries(

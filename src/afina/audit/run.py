@@ -10,6 +10,7 @@ from afina.adapters.record import AdapterRecord, read_record
 from afina.audit.canaries import CanaryManifest, read_manifest
 from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakMaterial, LeakSettings, examine
+from afina.audit.tables import tables_of
 from afina.config import StudyConfig
 from afina.data.columns import joined
 from afina.data.files.tables import read_table
@@ -18,28 +19,32 @@ from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.predictor.loading import Loading
 from afina.predictor.predictor import Predictor
+from afina.results.findings.audited import Audited, Cells
+from afina.results.findings.sentence import Sentence
 from afina.results.result import Result
 from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
 from afina.tasks.base import restore
 from afina.tasks.writing import writer_named
+from afina.words.language import Words
 
 __all__ = ["LeakAudit", "audit_leak"]
 
 
-@dataclass(frozen=True)
-class LeakAudit:
-    """Holds what was found for all audited adapters."""
+@dataclass(frozen=True, kw_only=True)
+class LeakAudit(Audited):
+    """Holds what was found for all audited adapters: the findings of every audit, and all that its own tests measured."""
 
-    target: str
-    leaks: list[Leak]
-    notes: list[str]
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Settings and versions of libraries."""
+    title = Sentence("What is given away of the training data")
+    claims_not = (Sentence("Where these tests find no leak, that is no proof that nothing can be extracted."),)
+
+    leaks: list[Leak] = field(default_factory=list)
+
+    def further(self, words: Words) -> list[tuple[str, Cells]]:
+        return tables_of(self.leaks, words)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the audit as values that JSON can hold."""
-        return vars(self) | {"leaks": [leak.as_dict() for leak in self.leaks]}
+        return super().as_dict() | {"leaks": [leak.as_dict() for leak in self.leaks]}
 
 
 def audit_leak(
@@ -91,7 +96,8 @@ def audit_leak(
             )
         )  # fmt: skip
     return LeakAudit(
-        target=str(target), leaks=leaks, notes=list(dict.fromkeys(note for leak in leaks for note in leak.notes)),
+        audit="leak", target=str(target), leaks=leaks, findings=[each for leak in leaks for each in leak.findings],
+        notes=list(dict.fromkeys(note for leak in leaks for note in leak.notes)),
         facts={
             "settings": asdict(settings), "train": train and str(train), "held_out": held_out and str(held_out),
             "canaries": canaries and str(canaries), "device": loading.device,

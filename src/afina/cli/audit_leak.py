@@ -1,16 +1,18 @@
 """`afina audit leak`: what a trained adapter gives away of its training data."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from afina.cli.audit import columns_of
+from afina.cli.audit_shown import limits_of, show_cells
 from afina.cli.command import PANELS, command
 from afina.cli.options import (
     BaseModel,
     BatchSize,
     Device,
+    FailAbove,
     Force,
     Format,
     Language,
@@ -59,6 +61,7 @@ def leak(
     cards: Annotated[
         bool, typer.Option("--cards", help="Write the verdict into the adapters' cards, too; no row is quoted there.")
     ] = False,
+    fail_above: FailAbove = None,
     seed: Seed = 0,
     batch_size: BatchSize = 16,
     model: BaseModel = None,
@@ -72,15 +75,19 @@ def leak(
 
     Example: `afina audit leak study/ --canaries train.jsonl.canaries.json --out audit/`
 
-    Three tests: are train rows told by their loss, are they recited after their beginning, are planted secrets exposed. The
-    tables and files show pieces of the training data.
+    Three tests: are train rows told by their loss (membership), are they recited after their beginning (recitation), are
+    planted secrets exposed (canaries). The tables and files show pieces of the training data. With `--fail-above 0` any leak
+    that is found gives exit code 3.
     """
     console = console_for(format)
     from afina import api
-    from afina.api.audit import leak_files
+    from afina.api.audit import audit_files
+    from afina.audit.kinds.leak import LeakCheck
     from afina.audit.leak import LeakSettings
+    from afina.results.findings.finding import check_gate
     from afina.words.language import Words
 
+    limits = limits_of(fail_above, LeakCheck.checks)
     settings = LeakSettings(
         rows=rows, prefix=prefix, most=tokens, references=references, batch_size=batch_size, seed=seed
     )  # fmt: skip
@@ -96,35 +103,22 @@ def leak(
     else:
         _show(console, audit, words)
     # Whether they were printed as JSON or as tables, what was written is told on the console.
-    for path in () if out is None else leak_files(out):
+    for path in () if out is None else audit_files("leak", out):
         show_file(console, path)
+    check_gate(audit.findings, limits)
 
 
 def _show(console: "Console", audit: "LeakAudit", words: "Words") -> None:
-    from rich.table import Table
-
-    from afina.audit.page import canary_rows, leak_rows, risk_rows
-
-    def show(title: str, rows: list[tuple[str, ...]], labels: int = 1) -> None:
-        from rich.text import Text as Plain
-
-        table = Table(title=title or None, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for place, name in enumerate(rows[0]):
-            side: Literal["left", "right"] = "left" if place < labels else "right"
-            # Room for a heading's longest word: cells may be folded, headings are read.
-            table.add_column(name, justify=side, overflow="fold", min_width=max(map(len, name.split()), default=0))
-        for row in rows[1:]:
-            table.add_row(*(Plain(cell) for cell in row))
-        console.print(table)
+    from afina.audit.tables import canary_rows, leak_rows, risk_rows
 
     for sentence in audit.notes:
         note(console, words.sentence(sentence))
-    show("", leak_rows(audit.leaks, words))
+    show_cells(console, leak_rows(audit.leaks, words))
     for each in audit.leaks:
         console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)
         for sentence in each.told(words):
             console.print(f"  {sentence}", highlight=False, markup=False)
         if each.exposures:
-            show(f"\n{words('canaries')}", canary_rows(each.exposures, words))
+            show_cells(console, canary_rows(each.exposures, words), title=f"\n{words('canaries')}")
         # Five of them: the tables and files have the rest.
-        show(f"\n{words('train rows most at risk')}", risk_rows(each.rows_at_risk[:5], words))
+        show_cells(console, risk_rows(each.rows_at_risk[:5], words), title=f"\n{words('train rows most at risk')}")

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "Force", "Format", "Label",
-    "Language", "Messages", "Plain", "Precision", "Public", "Question", "Quiet", "Reference", "Seed", "Separator",
-    "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
+    "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "FailAbove", "Force",
+    "Format", "Label", "Language", "Messages", "Plain", "Precision", "Public", "Question", "Quiet", "Reference", "Seed",
+    "Separator", "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
 ]  # fmt: skip
 
 # -- what is worked on -------------------------------------------------------------------------------------------------
@@ -42,6 +42,14 @@ Language = Annotated[str, typer.Option("--language", help="en or pt.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone: no progress, no notes.")]
 Reference = Annotated[
     Path | None, typer.Option("--reference", metavar="FILE", help="Published figures to show beside ours.")
+]
+FailAbove = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-above",
+        metavar="[CHECK=]NUMBER",
+        help="End with exit code 3 if a finding that chance does not explain is above this; several times.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
 

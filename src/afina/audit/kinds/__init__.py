@@ -1,0 +1,1 @@
+"""Hold the audits, one file each, found by walking this folder."""

@@ -1,0 +1,52 @@
+"""Show what an audit found in the terminal, and end the command by the limits that were set for it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from afina.cli.terminal import note
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from afina.results.findings.audited import Audited, Cells
+    from afina.words.language import Words
+
+__all__ = ["limits_of", "show_audit", "show_cells"]
+
+
+def limits_of(given: "Sequence[str] | None", checks: Sequence[str]) -> dict[str, float]:
+    """Return the limits that --fail-above sets, by check; raises `UsageError` before anything was looked at."""
+    from afina.results.findings.finding import parse_limits
+
+    return parse_limits(given or (), checks)
+
+
+def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:
+    """Print an audit's notes, its findings as a table and in sentences, and what they do not show."""
+    from afina.results.findings.tables import finding_rows
+
+    for sentence in audited.notes:
+        note(console, words.sentence(sentence))
+    show_cells(console, finding_rows(audited.findings, words), labels=3)
+    for name in dict.fromkeys(each.subject.name for each in audited.findings):
+        console.print(f"\n{name}", style="bold", soft_wrap=True, highlight=False, markup=False)
+        for each in audited.findings:
+            if each.subject.name == name:
+                console.print(f"  {each.verdict.told(words)}", highlight=False, markup=False)
+    for claim in audited.claims_not:
+        note(console, claim.told(words), style="dim")
+
+
+def show_cells(console: "Console", rows: "Cells", *, title: str = "", labels: int = 1) -> None:
+    """Print a table's rows, the first of them its head; its first columns, `labels` of them, hold words."""
+    from rich.table import Table
+    from rich.text import Text as Plain
+
+    table = Table(title=title or None, title_justify="left", box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for place, name in enumerate(rows[0]):
+        side: Literal["left", "right"] = "left" if place < labels else "right"
+        # Room for a heading's longest word: cells may be folded, headings are read.
+        table.add_column(name, justify=side, overflow="fold", min_width=max(map(len, name.split()), default=0))
+    for row in rows[1:]:
+        table.add_row(*(Plain(cell) for cell in row))
+    console.print(table)

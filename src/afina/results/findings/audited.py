@@ -1,0 +1,76 @@
+"""Hold all that one audit gave, and keep it as a JSON file that reports and recommendations read."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from afina.errors import AfinaError
+from afina.json_files import read_json_object
+from afina.results.findings.finding import Finding, above
+from afina.results.findings.sentence import Sentence
+from afina.whole_file import write_text
+from afina.words.language import Words
+
+__all__ = ["FOLDER", "Audited", "Cells", "audits_of", "read_findings"]
+
+FOLDER = "audits"
+"""Folder of a study in which its audits lie, one JSON file and one page each."""
+
+Cells = list[tuple[str, ...]]
+"""A table's rows, the first of them its head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audited:
+    """Holds what an audit found; one with more than findings to show is an heir that adds to `further` and `as_dict`."""
+
+    title: ClassVar[Sentence] = Sentence("What was found")
+    """Heading of its page."""
+    claims_not: ClassVar[Sequence[Sentence]] = ()
+    """Sentences on what its findings do not show, however good they are."""
+
+    audit: str
+    target: str
+    findings: Sequence[Finding]
+    notes: Sequence[str] = ()
+    """Sentences on what was assumed or left out, in English; `words.note` says them in Portuguese."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Settings and versions of libraries."""
+
+    def further(self, words: Words) -> list[tuple[str, Cells]]:
+        """Return tables of its own, each with its title, for the page."""
+        return []
+
+    def above(self, limits: Mapping[str, float]) -> list[Finding]:
+        """Return the findings above the limit of their check ('' for all others) that chance does not explain."""
+        return above(self.findings, limits)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the audit as values that JSON can hold."""
+        words = Words()
+        return {
+            "audit": self.audit, "target": self.target, "findings": [each.as_dict() for each in self.findings],
+            "notes": list(self.notes), "claims_not": [each.told(words) for each in self.claims_not],
+            "facts": dict(self.facts),
+        }  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_text(path, json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n")
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Return the findings of an audit's JSON file; raises `AfinaError` for one that is damaged."""
+    values = read_json_object(path, what_to_do="audit again")
+    try:
+        return [Finding.of(each) for each in values["findings"]]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise AfinaError(f"{path} is no audit, or one of another version; audit again.") from None
+
+
+def audits_of(directory: Path, names: Iterable[str] | None = None) -> dict[str, list[Finding]]:
+    """Return the findings that lie in a study's folder, by audit; of some `names`, or of all."""
+    paths = sorted((directory / FOLDER).glob("*.json"))
+    return {path.stem: read_findings(path) for path in paths if names is None or path.stem in names}

@@ -1,0 +1,80 @@
+"""Lay out an audit as one self-contained HTML page: what was found, why, the rows behind it, and what it does not show."""
+
+from collections.abc import Sequence
+from html import escape
+
+from afina.results.findings.audited import Audited, Cells
+from afina.results.findings.finding import Finding
+from afina.results.findings.tables import beside_rows, evidence_rows, finding_rows
+from afina.words.language import Words
+
+__all__ = ["framed", "html_table", "page"]
+
+_STYLE = """
+:root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--warn:#8a4b00}
+@media(prefers-color-scheme:dark){:root{--page:#14181d;--ink:#e6e9ec;--soft:#9aa5b0;--line:#323a43;--wash:#1c2229;--warn:#ffc46b}}
+*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
+main{max-width:1060px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.5rem;margin:0}.soft{color:var(--soft)}
+h2{font-size:1.1rem;margin:34px 0 8px;padding-top:12px;border-top:1px solid var(--line);overflow-wrap:anywhere}
+h3{font-size:.95rem;margin:18px 0 4px}.warn{color:var(--warn)}.wide{overflow-x:auto}p{margin:6px 0;overflow-wrap:anywhere}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
+td,th{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
+td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere}th{color:var(--soft);font-weight:600}
+table.words td,table.words th{text-align:left;overflow-wrap:anywhere}
+li.found{color:var(--warn)}details{margin:6px 0 14px}summary{cursor:pointer;color:var(--soft)}
+.not{background:var(--wash);padding:10px 16px;border-radius:6px;margin:12px 0}
+"""
+
+
+def page(audited: Audited, language: str = "en") -> str:
+    """Return the whole HTML document of an audit, in a language."""
+    words = Words(language)
+    title = audited.title.told(words)
+    parts = [
+        # Everything from rows and folders is escaped: a training text may hold markup.
+        f"<h1>{escape(title)}</h1><p class=soft>{escape(audited.target)}</p>",
+        *(f"<p class=warn>{escape(words.sentence(note))}</p>" for note in audited.notes),
+        html_table(finding_rows(audited.findings, words), kind="words"),
+    ]
+    if audited.claims_not:
+        parts.append(
+            f"<div class=not>{''.join(f'<p>{escape(each.told(words))}</p>' for each in audited.claims_not)}</div>"
+        )
+    parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in audited.further(words)]
+    for name in dict.fromkeys(each.subject.name for each in audited.findings):
+        parts.append(f"<h2>{escape(name)}</h2>")
+        parts += [_of(each, words) for each in audited.findings if each.subject.name == name]
+    return framed(title, parts, words)
+
+
+def _of(finding: Finding, words: Words) -> str:
+    """Show one finding: its verdict, what stands beside it, and the rows behind it, folded."""
+    kind = " class=warn" if finding.found else ""
+    parts = [f"<p{kind}>{escape(finding.verdict.told(words))}</p>"]
+    if finding.beside:
+        parts.append(_fold(words("beside others"), html_table(beside_rows(finding, words))))
+    if finding.evidence:
+        parts.append(_fold(words("rows behind it"), html_table(evidence_rows(finding, words), kind="words")))
+    return "".join(parts)
+
+
+def _fold(title: str, inside: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{inside}</details>"
+
+
+def framed(title: str, parts: Sequence[str], words: Words) -> str:
+    """Return a whole HTML document of these parts, in light or dark as the reader's system is."""
+    return (
+        f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width,initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def html_table(rows: Cells, *, kind: str = "") -> str:
+    """Return a table as HTML, all of it escaped; `words` sets every column left."""
+    head, *body = rows
+    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+    of_kind = f' class="{kind}"' if kind else ""
+    return f"<div class=wide><table{of_kind}><tr>{cells}</tr>{lines}</table></div>"
