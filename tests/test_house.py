@@ -23,7 +23,7 @@ ROOMS = (
     ),
     ("words",),
     ("measure", "ops", "optimisers", "tracking"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
-    ("methods", "generation"),
+    ("methods", "generation", "distil"),
     ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
     ("report", "export", "serve", "evaluation", "audit", "compress"), ("quantisation",),
     ("api",),

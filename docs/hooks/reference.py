@@ -20,6 +20,7 @@ from methods_told import methods_table, rates_table, settings_of_methods
 from optimisers_told import optimisers_table
 from repository import addresses
 from schemas import SCHEMAS, keys_of, properties_of, schema
+from signals_told import signals_table
 
 __all__ = ["DOCS", "refresh", "stale", "written"]
 
@@ -37,7 +38,7 @@ def written(place: str) -> str:
     if kind == "properties":
         return properties_of(of)
     tables = {"methods": methods_table, "rates": rates_table, "settings": settings_of_methods}
-    return (tables | {"optimisers": optimisers_table})[kind]()
+    return (tables | {"optimisers": optimisers_table, "signals": signals_table})[kind]()
 
 
 def refresh(text: str) -> str:

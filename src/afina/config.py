@@ -20,7 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
-from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, MadeInPython, OneOrMore, as_list, once
+from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, MadeInPython, OneOrMore, as_list, as_text, once
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.precision import Precision
@@ -54,6 +54,7 @@ def _other_folders(models: list[str]) -> list[str]:
     return models
 
 
+_STEPS = ("steps", "max_steps", "num_steps", "total_steps", "train_steps")
 Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(once)]
 
 
@@ -98,8 +99,8 @@ class RaceSpec(Checked):
         return value
 
 
-_Entry = str | dict[str, dict[str, Any] | None]
-"""A method in a study file: its name, or a name with settings."""
+_Entry = str | dict[str, dict[str, Any] | None]  # a name in a study file, or a name with settings
+_Entries = BeforeValidator(as_list, json_schema_input_type=_Entry | list[_Entry])
 
 
 def _as_method(value: Any) -> Any:
@@ -144,10 +145,9 @@ class _Study(Checked):
     """Has the keys that say something to every task."""
 
     switches = frozenset({"cohort"})
-    elsewhere = dict.fromkeys(
-        ("steps", "max_steps", "num_steps", "total_steps", "train_steps"),
-        "the steps follow from epochs, batch_size and the number of rows",
-    ) | {"lr": "write learning_rate", "num_train_epochs": "write epochs", "max_seq_length": "write max_length"}
+    elsewhere = dict.fromkeys(_STEPS, "the steps follow from epochs, batch_size and the number of rows") | {
+        "lr": "write learning_rate", "num_train_epochs": "write epochs", "max_seq_length": "write max_length",
+    }  # fmt: skip
 
     model: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(_other_folders)] = Field(min_length=1)
     """Hub name, local folder, GGUF file, or a built-in name (`minilm`, `afina-small`, `smollm2`); a list makes a grid."""
@@ -219,6 +219,12 @@ class _Study(Checked):
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Epochs without a better metric on the development split (the data's own, or a tenth of the train rows) after which a
     run stops; its best epoch's weights stay."""
+    teacher: Annotated[str, BeforeValidator(as_text)] | None = None
+    """A model or an adapter's folder that teaches: what it says of the train rows is learned beside their labels."""
+    teacher_weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the loss that is the teacher's; with 1 no label is learned from."""
+    distil: Annotated[list[_Entry], _Entries] = Field(default=["soft"], min_length=1)
+    """Its signals: `soft` (probabilities), `hard` (answers as labels), `hidden` (states), or `{soft: {temperature: 4}}`."""
     race: RaceSpec | None = None
     """Successive halving over the study's methods, and over ranks and rates if asked, in place of whole runs of all."""
     micro_batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)

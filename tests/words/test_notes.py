@@ -52,6 +52,7 @@ WRITTEN_OUT = (
     "study/executors/in_process.py",
     "study/plan.py",
     "compress/compress.py",
+    *(f"distil/signals/{name}.py" for name in ("soft", "hard", "hidden")),
     *(f"compress/ways/{name}.py" for name in ("drop_layers", "width", "heads", "rank", "zeros")),
     "quantisation/make.py",
     "quantisation/plan.py",

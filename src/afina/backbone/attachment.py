@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -85,9 +84,7 @@ class Attachment:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._detach()
 
     def _attach(self) -> None:
@@ -164,9 +161,8 @@ class Attachment:
 
     def _dropouts(self) -> list[nn.Module]:
         """Drop by a hook on a CPU, instead of by the modules that do, which draw a float per element."""
-        if self.backbone.device.type != "cpu":
-            return []
-        return [module for module in self.backbone.model.modules() if isinstance(module, nn.Dropout)]
+        modules = self.backbone.model.modules() if self.backbone.device.type == "cpu" else ()
+        return [module for module in modules if isinstance(module, nn.Dropout)]
 
     def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]], *, packing: bool = False) -> Batch:
         """Return rows of data sets, one after another, as a batch for this backbone.
@@ -221,14 +217,21 @@ class Attachment:
 
         `targets` (B, T) are what language heads are to say at each token, `known` the states of layers that are passed over.
         """
-        hidden, parts = self.hidden(inputs, rows, targets=targets, known=known), self._parts(inputs, rows)
-        return [
-            adapter.head(hidden.rows(part), self.source) for adapter, part in zip(self.adapters, parts, strict=True)
-        ]
+        hidden = self.hidden(inputs, rows, targets=targets, known=known)
+        return [logits for _, logits in self._answered(hidden, self._parts(inputs, rows))]
 
     def outputs(self, batch: Batch) -> list[Tensor]:
         """Return each adapter's logits for its piece of a batch."""
-        return self(batch.inputs, batch.slices, targets=batch.targets, known=batch.known)
+        return [logits for _, logits in self.seen(batch)]
+
+    def seen(self, batch: Batch) -> list[tuple[Hidden, Tensor]]:
+        """Return what each adapter's head sees of its piece of a batch, with the logits that it makes of it."""
+        states = self.hidden(batch.inputs, batch.slices, targets=batch.targets, known=batch.known)
+        return self._answered(states, batch.slices)
+
+    def _answered(self, hidden: Hidden, parts: Sequence[slice]) -> list[tuple[Hidden, Tensor]]:
+        each = zip(self.adapters, map(hidden.rows, parts), strict=True)
+        return [(own, adapter.head(own, self.source)) for adapter, own in each]
 
     def hidden(
         self, inputs: Mapping[str, Tensor], rows: Sequence[slice] | None = None, *, targets: Tensor | None = None,
@@ -302,8 +305,7 @@ class Attachment:
         """Return whether heads look at the first token alone, and nothing in the last layer needs the others."""
         return (
             self.narrows
-            and self.backbone.anatomy.row.narrow is not None
-            and bool(self.adapters)
+            and bool(self.adapters and self.backbone.anatomy.row.narrow is not None)
             and all(adapter.head.first_token_only for adapter in self.adapters)
             and all(branch.per_token for adapter in self.adapters for _, branch in adapter.placed())
         )

@@ -72,6 +72,10 @@ class Head(nn.Module):
     def pool(self, hidden: Hidden) -> Tensor:
         return hidden.states[:, 0]
 
+    def looked_at(self, hidden: Hidden) -> Tensor:
+        """Return the states that the answers are read from: (B, D), or those of tokens, (B, T, D) or (N, D)."""
+        return self.pool(hidden)
+
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
         raise NotImplementedError  # every form below defines it
 

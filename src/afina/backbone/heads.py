@@ -29,6 +29,10 @@ class PoolerClassifier(Head):
         assert hidden.pooled is not None, "a backbone without its pooler has heads that bring one"
         return hidden.pooled
 
+    def looked_at(self, hidden: Hidden) -> Tensor:
+        # Not what the pooler makes of it, which is no state of the model's.
+        return hidden.states[:, 0]
+
     def classify(self, pooled: Tensor, source: DropoutSource | None) -> Tensor:
         logits: Tensor = self.classifier(self.drop(pooled, source))
         return logits

@@ -15,7 +15,7 @@ from afina.backbone.head import Head, Hidden
 from afina.data.tokens.batching import padded_width
 from afina.data.tokens.tokens import IGNORED
 from afina.ops.dropout import DropoutSource
-from afina.ops.vocabulary import token_losses
+from afina.ops.vocabulary import VocabularyHead, token_losses
 
 __all__ = [
     "AnswerHead",
@@ -51,11 +51,15 @@ class LanguageHead:
 
     def losses(self, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss (N,) of each target at its state (N, D), and whether it was the likeliest (N,)."""
+        head = self.multiplied()
+        return token_losses(states, targets, head.weight, scale=head.scale, bias=head.bias, softcap=head.softcap)
+
+    def multiplied(self, temperature: float = 1.0) -> VocabularyHead:
+        """Return what states are multiplied by, with a temperature of the softmax behind it."""
         # BART's lies outside of the layer and may be there besides the layer's own.
         biases = [bias for bias in (self.bias, getattr(self.linear, "bias", None)) if bias is not None]
         bias = torch.stack(biases).sum(dim=0).float() if biases else None
-        weight = self.linear.get_parameter("weight")
-        return token_losses(states, targets, weight, scale=self.scale, bias=bias, softcap=self.softcap)
+        return VocabularyHead(self.linear.get_parameter("weight"), self.scale, bias, self.softcap, temperature)
 
 
 def language_head_of(model: Any) -> LanguageHead:
@@ -195,6 +199,12 @@ class TokenHead(SpeakingHead):
 
     per_token = True
 
+    def looked_at(self, hidden: Hidden) -> Tensor:
+        """Return the states (N, D) of the places that have a target, row by row."""
+        assert hidden.targets is not None, "a language head needs targets"
+        places = (hidden.targets.flatten() != IGNORED).nonzero()[:, 0]
+        return hidden.states.flatten(0, 1).index_select(0, places)
+
     def forward(self, hidden: Hidden, source: DropoutSource | None = None) -> Tensor:
         """Return of each row (B, 3): the sum of its targets' losses in nats, their number, and those that were likeliest.
 
@@ -204,8 +214,7 @@ class TokenHead(SpeakingHead):
         targets = hidden.targets.flatten()
         # Of a language head's products those of texts' padding would be the most costly part.
         places = (targets != IGNORED).nonzero()[:, 0]
-        states = hidden.states.flatten(0, 1).index_select(0, places)
-        losses, hits = self.language.losses(states, targets[places])
+        losses, hits = self.language.losses(self.looked_at(hidden), targets[places])
         figures = torch.stack([losses, torch.ones_like(losses), hits.to(losses.dtype)], dim=1)
         # Which row a place is of, in the flattened batch.
         rows = places // hidden.targets.shape[1]

@@ -183,6 +183,15 @@ class Progress:
             self.bars.update(self.all, completed=event.done)
         self._reset(words("loading"))
 
+    def _teaching(self, event: "events.Teaching") -> None:
+        self.what = self.words("asking {teacher} about {dataset}", teacher=event.teacher, dataset=event.dataset)
+        self._say(self.what, "dim")
+        self._reset("")
+
+    def _teach(self, event: "events.Teach") -> None:
+        self.bars.update(self.one, completed=event.done, total=event.rows)
+        self._rows(self.words(event.split), event.done, event.rows)
+
     def _search(self, event: "events.Search") -> None:
         sentence = self.words("trying learning rates on the development split: {trials} trials", trials=event.trials)
         self._say(sentence, "dim")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from afina.results.json_object import Inside, JsonObject, Key, Named, checked, read_checked
 
-__all__ = ["Epoch", "Fingerprint", "Race", "Rate", "Result", "Untried", "read_result", "result_of"]
+__all__ = ["Epoch", "Fingerprint", "Race", "Rate", "Result", "TaughtBy", "Untried", "read_result", "result_of"]
 
 
 Rate = Literal["default", "set", "searched"]
@@ -86,6 +86,23 @@ class Untried(JsonObject):
     """The number of rates in all."""
     why: Key[str] = Key()
     """The reason, in one sentence."""
+
+
+class TaughtBy(JsonObject):
+    """Records what taught a student, and how it does itself."""
+
+    __slots__ = ()
+
+    teacher: Key[str] = Key()
+    """The teacher, as the study file names it."""
+    signals: Key[list[str]] = Key([])
+    """The signals that it gave, a phrase each: `soft targets (temperature 2)`."""
+    weight: Key[float] = Key()
+    """Share of the loss that was the teacher's."""
+    test_metrics: Key[dict[str, float | None]] = Key({})
+    """All metrics of the task that the teacher itself has on the test rows; none where only its states were learned."""
+    seconds: Key[float | None] = Key(None)
+    """Seconds that asking it took, once for all runs."""
 
 
 def _epochs(entries: list[dict[str, Any]]) -> list[Epoch]:
@@ -197,6 +214,8 @@ class Result(JsonObject):
     """Readings that the mean is of."""
     memory: Key[dict[str, Any]] = Key({})
     """Peaks of loading, training and evaluating."""
+    taught_by: Key[TaughtBy | None] = Key(None, read=TaughtBy)
+    """The teacher that the run learned from beside labels; null where it had none."""
     race: Key[Race | None] = Key(None, read=Race)
     """The state of a run that left a race, when it left."""
     adapter: Key[Inside | None] = Key(None)

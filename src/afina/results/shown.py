@@ -80,7 +80,25 @@ def answer(group: Group, words: Words) -> str:
     else:
         sentence = words("{best} is best ({value}).", best=best.method, value=value)
     once = words("One seed only: training's own chance is not in the intervals.") if group.verdict.single_seed else ""
-    return " ".join(filter(None, (sentence, _by_rows(group, words), once)))
+    return " ".join(filter(None, (sentence, _by_rows(group, words), once, _taught(group, words))))
+
+
+def _taught(group: Group, words: Words) -> str:
+    """Say what taught these runs, and how that does itself on the same test rows."""
+    taught = next((run.taught_by for cell in group.cells for run in cell.runs if run.taught_by is not None), None)
+    if taught is None:
+        return ""
+    signals = ", ".join(map(words.note, taught.signals))
+    sentence = words(
+        "Taught by {teacher}: {signals}, {share}% of the loss.",
+        teacher=taught.teacher, signals=signals, share=words.number(100 * taught.weight),
+    )  # fmt: skip
+    if (value := taught.test_metrics.get(group.metric)) is None:
+        return sentence
+    number = words.number(value * scaled(group.metric), metric_digits(group.metric, value))
+    unit = "%" if scaled(group.metric) == 100 else ""
+    itself = words("On the same test rows it has {value} itself.", value=f"{words(group.metric)} {number}{unit}")
+    return f"{sentence} {itself}"
 
 
 def _by_rows(group: Group, words: Words) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.storage.base import STORAGES
 from afina.data.tokens.tokens import Tokens
+from afina.distil.signal import make_signals
+from afina.distil.taught import read_taught
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
@@ -16,14 +18,14 @@ from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
 from afina.precision import EXACT
 from afina.results.cohort_report import CohortReport
-from afina.results.result import Result
+from afina.results.result import Result, TaughtBy
 from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
 from afina.study.events import Observer
 from afina.study.feature_run import fit_features
 from afina.study.job import Job
 from afina.study.running import load_data
 from afina.study.training import Training
-from afina.tasks.base import Task
+from afina.tasks.base import Task, restore
 from afina.whole_file import write_json
 
 __all__ = ["CohortJob", "carry_out", "carry_out_cohort", "watched", "with_alone_costs"]
@@ -148,6 +150,17 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     return backbone
 
 
+def _taught_by(job: Job) -> TaughtBy | None:
+    """Return what a run was taught by, None where its study has no teacher."""
+    if job.taught is None or (taught := read_taught(job.taught.folder)) is None:
+        return None
+    task = restore(job.task)
+    return TaughtBy.made(
+        teacher=job.config.teacher, signals=[own.told(task) for own in make_signals(job.config.distil)],
+        weight=job.config.teacher_weight, test_metrics=dict(job.taught.metrics), seconds=taught.facts["seconds"],
+    )  # fmt: skip
+
+
 def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Result:
     """Return the part of a result that says what was run, in the order of the file."""
     run, config = job.run, job.config
@@ -178,6 +191,7 @@ def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Res
         train_rows=len(splits["train"]),
         test_rows=len(splits["test"]),
         assumed=list(job.assumed),
+        **({} if (taught := _taught_by(job)) is None else {"taught_by": taught}),
         fingerprint=dict(job.fingerprint),
         versions=versions(),
     )

@@ -16,7 +16,7 @@ from afina.study.plan import Run
 __all__ = [
     "KINDS", "Again", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished", "Judged", "Left",
     "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade", "Remarks", "Resumed",
-    "Search", "Step", "Together", "Tried", "Unit", "Unread", "Untried",
+    "Search", "Step", "Teach", "Teaching", "Together", "Tried", "Unit", "Unread", "Untried",
 ]  # fmt: skip
 
 KINDS: dict[str, type["Event"]] = {}
@@ -126,6 +126,23 @@ class Precision(Event):
     """Steps of a model are timed to choose its precision."""
 
     model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching(Event):
+    """A teacher is asked about a data set's rows, unless it was before."""
+
+    teacher: str
+    dataset: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teach(Event):
+    """So many rows of a split are asked about."""
+
+    split: str
+    done: int
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)

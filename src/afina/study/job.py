@@ -9,6 +9,7 @@ import numpy as np
 
 from afina.config import StudyConfig
 from afina.data.sources.finding import known_by_name
+from afina.distil.taught import TaughtRows
 from afina.errors import AfinaError
 from afina.measure.hardware import versions
 from afina.study.plan import Run
@@ -28,6 +29,8 @@ class Job:
     precision: str
     device: str
     fingerprint: Mapping[str, Any]
+    taught: TaughtRows | None = None
+    """The train rows as a teacher answered them, where there is a teacher."""
     train_evaluation_rows: np.ndarray | None = None
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """The columns of the data's texts and labels."""
@@ -40,8 +43,9 @@ class Job:
 
     @property
     def originals(self) -> dict[str, Any]:
-        """Return the digests of what the run learns from: the rows, and the parts of the model."""
-        return {"data": self.fingerprint.get("data"), "model": dict(self.fingerprint.get("model") or {})}
+        """Return the digests of what the run learns from: the rows, the parts of the model, and its teacher."""
+        taught = {} if self.taught is None else {"teacher": self.taught.folder.name}
+        return {"data": self.fingerprint.get("data"), "model": dict(self.fingerprint.get("model") or {}), **taught}
 
     def check_originals(self, state: Mapping[str, Any]) -> None:
         """Raise `AfinaError` for a checkpoint that was begun with another model, tokenizer or data of the same name."""
@@ -60,5 +64,5 @@ class Job:
             source["path"] = str(Path(source["path"]).resolve())
         return {
             "dataset": self.run.dataset_name, "source": source, "columns": dict(self.columns), "history": list(history),
-            "versions": versions(),
+            "versions": versions(), **({} if self.config.teacher is None else {"teacher": self.config.teacher}),
         }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 from afina.config import MethodSpec, StudyConfig
 from afina.dataset_spec import DatasetSpec
+from afina.distil.signal import make_signals
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 from afina.results.result import Rate, Untried
@@ -74,6 +75,11 @@ def expand(config: StudyConfig) -> list[Run]:
         raise UsageError(
             f"early_stopping: what each epoch gives tells the best, so evaluate cannot be {config.evaluate}; leave it out."
         )
+    signals = make_signals(config.distil)
+    if config.teacher is None and (signals != make_signals(["soft"]) or config.teacher_weight != 0.5):
+        raise UsageError(
+            "distil and teacher_weight say what a teacher teaches: name one (teacher: a model or an adapter)."
+        )
     if config.race is not None:
         config, tried = _with_candidates(config)
 
@@ -94,6 +100,8 @@ def expand(config: StudyConfig) -> list[Run]:
     }
     # Of the first data set: precisions depend on methods, not on rows.
     precisions = {method.precision_on(config.precision) for _, method in methods[0]}
+    if config.teacher is not None and (free := [spec.name for spec, method in methods[0] if method.gradient_free]):
+        raise UsageError(f"teacher: {free[0]} takes no steps, by which a teacher teaches; leave one of both out.")
     if config.race is not None and len(precisions) > 1:
         raise UsageError(
             f"race: candidates on one base only, and these want {' and '.join(sorted(precisions))}; set precision: nf4 for "

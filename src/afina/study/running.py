@@ -14,6 +14,9 @@ from afina.backbone.load import Backbone
 from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.token_files import load_tokens
 from afina.data.tokens.tokens import Tokens
+from afina.distil.signal import make_signals
+from afina.distil.taught import Taught, read_taught
+from afina.distil.teaching import Teaching
 from afina.errors import AfinaError
 from afina.methods.base import Method
 from afina.optimisers.base import Trained
@@ -36,6 +39,8 @@ class Data:
     splits: Mapping[str, Tokens]
     evaluated: Mapping[str, Tokens]
     """Rows that are evaluated, by split, as an evaluation reads them; of the train rows those that the metric is of."""
+    taught: Taught | None = None
+    """A teacher's answers to the train rows, where there is one."""
 
     @property
     def development(self) -> str:
@@ -54,8 +59,17 @@ def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
         splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
         seen = splits["train"] if rows is None else splits["train"].take(rows)
         evaluated = {split: own.evaluated() for split, own in {**splits, "train": seen}.items()}
-        loaded[job.run.dataset] = Data(restore(job.task), splits, evaluated)
+        loaded[job.run.dataset] = Data(restore(job.task), splits, evaluated, _taught(job))
     return loaded
+
+
+def _taught(job: Job) -> Taught | None:
+    """Return what a job's teacher said; raises `AfinaError` where it is gone since the study began."""
+    if job.taught is None:
+        return None
+    if (taught := read_taught(job.taught.folder)) is None:
+        raise AfinaError(f"What the teacher said ({job.taught.folder}) is damaged or gone; run the same command again.")
+    return taught
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,12 @@ class Running:
     @property
     def adapter(self) -> Adapter:
         return self.member.adapter
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers of the student it trains; a teacher's map is let go when it ends."""
+        beside = set() if self.member.teaching is None else self.member.teaching.trained.keys()
+        return sum(value.numel() for name, value in self.trainable.items() if name not in beside)
 
     @property
     def settled(self) -> Task:
@@ -197,6 +217,8 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         raise AfinaError(f"{method.name} has nothing to train: {has}.")
     beside = {name: nn.Parameter(value.to(backbone.device)) for name, value in task.trained_beside().items()}
     trainable |= beside
+    teaching = _teaching(job, data, backbone)
+    trainable |= {} if teaching is None else teaching.trained
     assert method.learning_rate is not None, "a study settles the rates before its runs start"
     kind, layers = steps_by(method, backbone.device.type), adapter.layers(backbone)
     kind.check(method.name, Trained(trainable, layers, device=backbone.device.type))
@@ -220,8 +242,19 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         schedule,
         loss_sum,
         beside=beside,
+        teaching=teaching,
     )
     return Running(job, data, member, trainable)
+
+
+def _teaching(job: Job, data: Data, backbone: Backbone) -> Teaching | None:
+    """Return what teaches a run, None where its study has no teacher."""
+    if data.taught is None:
+        return None
+    return Teaching(
+        data.taught, data.splits["train"], make_signals(job.config.distil), job.config.teacher_weight,
+        width=backbone.anatomy.width, seed=job.run.seed, device=str(backbone.device),
+    )  # fmt: skip
 
 
 def save_run(run: Running, backbone: Backbone) -> None:

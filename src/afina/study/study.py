@@ -1,6 +1,7 @@
 """A study: its folder, its runs, what is finished and what is left."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from afina.backbone.model_files import check_device
 from afina.card.write import language_of_card, write_own_card
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
-from afina.errors import AfinaError, Unexpected
+from afina.errors import Unexpected
 from afina.measure.hardware import fingerprint
 from afina.measure.metrics.base import EVALUATOR
 from afina.results.result_list import Results
@@ -26,12 +27,15 @@ from afina.study.originals import Originals, check_data, model_digests, refuse_o
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import PreparedData, prepare
 from afina.study.search import searched, with_settled
-from afina.study.study_folder import StudyFolder
+from afina.study.study_folder import StudyFolder, disk_errors
+from afina.study.teacher import check_teacher, teacher_of
 from afina.study.trace import with_trace
 from afina.study.tracked import Trackers, check_trackers
 from afina.study.units import alone, together
+from afina.tasks.base import restore
 
 if TYPE_CHECKING:
+    from afina.distil.taught import TaughtRows
     from afina.results.result import Result
     from afina.study.job import Job
 
@@ -68,6 +72,8 @@ class Study:
         self._folder = StudyFolder(self.directory, self.config)
         self.originals: Originals | None = None
         """Digests of the files of models and data; None until the study runs."""
+        self.cache = self.directory / "cache"
+        """The folder of what a teacher said; that of the study's own trials is the study's."""
 
     @classmethod
     def read(cls, path: str | Path, out: str | Path) -> "Study":
@@ -75,9 +81,8 @@ class Study:
         return cls(out, StudyConfig.read(Path(path)))
 
     def __repr__(self) -> str:
-        models, datasets = (", ".join(dict.fromkeys(names)) for names in (
-            (Path(run.model).name for run in self.runs), (run.dataset_name for run in self.runs)
-        ))  # fmt: skip
+        names = (Path(run.model).name for run in self.runs), (run.dataset_name for run in self.runs)
+        models, datasets = (", ".join(dict.fromkeys(each)) for each in names)
         methods, seeds = ", ".join(dict.fromkeys(run.label for run in self.runs)), len({run.seed for run in self.runs})
         done = sum(result.is_finished for result in self.results)
         return (
@@ -101,7 +106,7 @@ class Study:
         """
         check_trackers(self.config.report_to)
         self.executor.prepare()
-        with _disk_errors(self.directory), locked(self.directory):
+        with disk_errors(self.directory), locked(self.directory):
             self._folder.claim()
             with self._tracked(observer) as trackers:
                 trackers(events.Begin(runs=len(self.runs)))
@@ -127,7 +132,8 @@ class Study:
         observer(events.Remarks(remarks=[*remarks(self.config), *of_executor]))
         before = self._folder.resolved() if self._folder.has_begun else Resolved()
         self.originals = self.originals or Originals(self.directory)
-        self._models = {model: model_digests(model, self.originals) for model in self.config.model}
+        self._teacher = teacher_of(self.config)
+        self._models = self._digests(self.originals)
         refuse_other_models(self.directory, before.models or {}, self._models)
 
         settled = self._folder.resolved().runs
@@ -146,10 +152,15 @@ class Study:
         precision = self._choose_precision(left, prepared, observer)
         self._folder.write_resolved(
             # A model of the hub is here by now, at least its configuration and tokenizer.
-            device=self._device(), models={model: model_digests(model, self.originals) for model in self.config.model},
+            device=self._device(), models=self._digests(self.originals),
             precision=precision, prepared=prepared, runs=self.runs,
         )  # fmt: skip
         self._carry_out(left, prepared, precision, observer)
+
+    def _digests(self, originals: Originals) -> dict[str, dict[str, str]]:
+        """Return the digests of the files of all models, and of the teacher's."""
+        theirs = {} if self._teacher is None else self._teacher.digests(originals)
+        return theirs | {model: model_digests(model, originals) for model in self.config.model}
 
     def _prepare(self, finished: set[str], before: Resolved, observer: Observer) -> dict[tuple[str, int], PreparedData]:
         """Prepare the data of the runs that are left, by model and place, and check that of the finished ones."""
@@ -174,6 +185,8 @@ class Study:
             )
             refuse_other_data(self.directory, before, data_key(self.config, model, index), entry.digest)
             self.originals.remember_data(spec.path, entry.digest)
+            if self._teacher is not None:
+                check_teacher(self.config, self._teacher, restore(entry.task), model)
             observer(events.Prepared(notes=entry.notes, cut=entry.cut, learned=entry.learned))
         return prepared
 
@@ -182,9 +195,11 @@ class Study:
         precision: Mapping[str, ChosenPrecision], observer: Observer,
     ) -> None:  # fmt: skip
         """Carry out what is left, cohorts first, and list each result as soon as it is there."""
+        taught = self._taught(left, prepared, observer)
 
         def job(run: Run) -> "Job":
-            return self._job(run, prepared[run.model, run.dataset], precision[run.model].precision)
+            key = run.model, run.dataset
+            return replace(self._job(run, prepared[key], precision[run.model].precision), taught=taught.get(key))
 
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
         for unit in self._units(left, prepared, job):
@@ -206,6 +221,23 @@ class Study:
                     done += 1
             if isinstance(unit, Cohort) and over:  # not before all its results are listed, those of who lost a race too
                 unit.forget_states()
+
+    def _taught(
+        self, left: Sequence[Run], prepared: Mapping[tuple[str, int], PreparedData], observer: Observer
+    ) -> "dict[tuple[str, int], TaughtRows]":
+        """Return where what the teacher says of the train rows is, by model and place of the data; it is asked if need be."""
+        if (teacher := self._teacher) is None:
+            return {}
+        from afina.study.worker import TeachJob, teach_job
+
+        taught: dict[tuple[str, int], TaughtRows] = {}
+        digests = {name: self._models[name] for name in teacher.names}
+        for model, index in dict.fromkeys((run.model, run.dataset) for run in left):
+            observer(events.Teaching(teacher=teacher.name, dataset=self.config.dataset[index].label_name))
+            tokens, task = prepared[model, index].tokens, prepared[model, index].task
+            asked = self.config, index, model, self.cache, tokens, task, self._device(), digests, self.on_validation
+            taught[model, index] = self.executor.submit(teach_job, TeachJob(*asked), observer)
+        return taught
 
     def _refuse_exchanged(self, runs: Sequence[Run]) -> None:
         """Raise `UsageError` where a model's files are others than when this start began."""
@@ -231,8 +263,6 @@ class Study:
             return counts
 
         def outputs(run: Run) -> str:
-            from afina.tasks.base import restore
-
             task = restore(prepared[run.model, run.dataset].task)
             # Runs share a cohort where their outputs are of one kind: one for each row, or one for each token by one
             # task's head.
@@ -245,7 +275,9 @@ class Study:
 
     def _trials(self, config: StudyConfig) -> "Study":
         """Return the study of the trials before this one."""
-        return Study(self.directory / "search", config, on_validation=True, executor=self.executor)
+        trials = Study(self.directory / "search", config, on_validation=True, executor=self.executor)
+        trials.cache = self.cache
+        return trials
 
     def _with_rate(self, run: Run, prepared: PreparedData | None) -> Run:
         """Return the run with its learning rate, of `auto` by what is known now; one that is finished has its own."""
@@ -310,20 +342,3 @@ class Study:
         """Return what results have to share to be compared, beside data, evaluator, versions and hardware."""
         shared = {key: value for key, value in self._folder.settings().items() if key not in _NOT_SHARED}
         return {**shared, "precision": precision}
-
-
-class _disk_errors:
-    """Context manager: a full disk or a folder that may not be written becomes one sentence."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, OSError):
-            raise AfinaError(
-                f"Writing to {self.directory} failed ({error.strerror or error}); what was finished is kept: "
-                "make room and run the same command again."
-            ) from error

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from afina.config import StudyConfig
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import hardware, versions
 from afina.results.json_object import plain
 from afina.results.result import Result, read_result
@@ -22,7 +22,7 @@ from afina.study.plan import Run
 from afina.study.prepare import PreparedData
 from afina.whole_file import write_text
 
-__all__ = ["StudyFolder"]
+__all__ = ["StudyFolder", "disk_errors"]
 
 _MAY_CHANGE = {"report_to"}
 """Keys that change nothing of what is computed: a study goes on with others than it began with."""
@@ -151,3 +151,20 @@ class StudyFolder:
 def _settled(run: Run) -> SettledRun:
     untried = {"untried": run.untried} if run.untried else {}
     return SettledRun.made(method=run.method.name, settings=run.settings, rate=run.rate, **untried)
+
+
+class disk_errors:
+    """Context manager: a full disk or a folder that may not be written becomes one sentence."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, OSError):
+            raise AfinaError(
+                f"Writing to {self.directory} failed ({error.strerror or error}); what was finished is kept: "
+                "make room and run the same command again."
+            ) from error

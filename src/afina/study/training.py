@@ -327,7 +327,7 @@ class Training:
 
     def _measured(self, run: Running) -> Result:
         position = run.member.position
-        trainable = sum(parameter.numel() for parameter in run.trainable.values())
+        trainable = run.numbers
         total = self.backbone.parameter_count + sum(p.numel() for p in run.member.adapter.parameters())
         return Result.made(
             started_at=self.started_at,

@@ -16,6 +16,7 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 import afina.backbone.attachment
 import afina.study.feature_run
+from afina.distil.taught import TaughtRows
 from afina.ops.allocator import keep_freed_memory
 from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
@@ -28,10 +29,11 @@ from afina.study.precision import choose_precision
 from afina.study.profile import profile_run
 from afina.study.room import members_that_fit
 from afina.study.sharing import choose_together
+from afina.study.teach import TeachJob, teach
 
 __all__ = [
-    "carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for", "members_that_fit_for",
-    "profile_job",
+    "TeachJob", "carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for",
+    "members_that_fit_for", "profile_job", "teach_job",
 ]  # fmt: skip
 
 _ = (pyarrow, torch, transformers, afina)
@@ -59,6 +61,12 @@ def profile_job(argument: tuple[Job, Path | None], send: Observer) -> Costs:
     keep_freed_memory()
     job, state_file = argument
     return profile_run(job, send, state_file)
+
+
+def teach_job(job: TeachJob, send: Observer) -> TaughtRows:
+    """Ask a teacher what it has not yet said of a data set's rows."""
+    keep_freed_memory()
+    return teach(job, send)
 
 
 def choose_together_for(jobs: Sequence[Job], send: Observer) -> TimedSharing:

@@ -25,6 +25,7 @@ from afina.tasks.outside import Outside
 from afina.tasks.predictions import Decoded, Prediction
 from afina.tasks.source import Source
 from afina.tasks.state import State
+from afina.tasks.taught import TaughtTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 
-class Task(Outside, ABC):
+class Task(Outside, TaughtTask, ABC):
     """Says what is learned from rows."""
 
     name: ClassVar[str]

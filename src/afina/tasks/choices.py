@@ -57,6 +57,7 @@ class Choices(SpeakingTask):
     judged = "class"
     reads = ("choices", "answers", "prompt")
     State = _Answers
+    taught_by = frozenset({"answers"})
 
     def __init__(self, answers: int, label_names: Sequence[str] | None = None, prompt: str | None = None) -> None:
         """Take the most answers that a row has; rows that have none of their own share `label_names`.
@@ -161,6 +162,17 @@ class Choices(SpeakingTask):
             tokens = (logits[..., _TOKENS] * wrong).sum(dim=1).clamp(min=1)
             value = value - unlikely * ((logits[..., _AGAINST] * wrong).sum(dim=1) / tokens).sum()
         return value
+
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float) -> "Tensor":
+        """Return T^2 KL of the choice among a row's answers."""
+        from afina.ops.soft_targets import soft_losses
+
+        # Answers that a row lacks have minus infinity, with both: as a number its share is 0 all the same.
+        student, teacher = (own[..., _MEAN].clamp(min=-1e4) for own in (outputs, taught))
+        return soft_losses(student, teacher, temperature).sum()
+
+    def hard_loss(self, outputs: "Tensor", taught: "Tensor") -> "Tensor":
+        return self.loss(outputs, taught[..., _MEAN].argmax(dim=1))
 
     def decode(self, logits: np.ndarray) -> Decoded:
         scores = logits[..., _MEAN]

@@ -66,6 +66,7 @@ class Classification(Task):
     Settings = ClassSettings
     problem_type = "single_label_classification"
     State = ClassState
+    taught_by = frozenset({"answers", "states"})
     label_names: tuple[str, ...]
 
     def __init__(
@@ -113,6 +114,15 @@ class Classification(Task):
         by_class = None if self.weights is None else logits.new_tensor(self.weights)
         # Summed, and divided once for the whole step, so that micro-batches change nothing.
         return cross_entropy(logits, labels, weight=by_class, label_smoothing=self.smoothing, reduction="sum")
+
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float) -> "Tensor":
+        from afina.ops.soft_targets import soft_losses
+
+        return soft_losses(outputs, taught, temperature).sum()
+
+    def hard_loss(self, outputs: "Tensor", taught: "Tensor") -> "Tensor":
+        # As the labels are learned: smoothed and weighted where a study says so.
+        return Classification.loss(self, outputs, taught.argmax(dim=-1))
 
     def decode(self, logits: np.ndarray) -> Decoded:
         # Without the largest logit no exponential can overflow; the shares are the same.

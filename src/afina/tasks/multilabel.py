@@ -84,6 +84,7 @@ class MultiLabel(Task):
     problem_type = "multi_label_classification"
     answers_with = "none or several labels"
     State = _Several
+    taught_by = frozenset({"answers", "states"})
     notes = (
         ("the labels are the columns of 0 and 1: {list}", "os rótulos são as colunas de 0 e 1: {list}"),
         (
@@ -169,6 +170,21 @@ class MultiLabel(Task):
         by_label = None if self.weights is None else logits.new_tensor(self.weights)
         each = binary_cross_entropy_with_logits(logits, target, pos_weight=by_label, reduction="sum")
         return each / self.outputs
+
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float) -> "Tensor":
+        """Return T^2 KL of each label's yes and no, over the number of labels as in `loss`."""
+        from torch.nn.functional import logsigmoid
+
+        student, teacher = outputs.float() / temperature, taught.float() / temperature
+        apart = sum(
+            logsigmoid(sign * teacher).exp() * (logsigmoid(sign * teacher) - logsigmoid(sign * student))
+            for sign in (1.0, -1.0)
+        )
+        assert not isinstance(apart, int)
+        return temperature**2 * apart.sum() / self.outputs
+
+    def hard_loss(self, outputs: "Tensor", taught: "Tensor") -> "Tensor":
+        return self.loss(outputs, (taught > 0).to(outputs.dtype))
 
     # -- what it gives
 

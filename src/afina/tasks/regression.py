@@ -45,6 +45,8 @@ class Regression(Task):
     answers_with = "a number"
     outputs = 1
     State = _Number
+    taught_by = frozenset({"answers", "states"})
+    tempered = False
 
     def __init__(self, *, mean: float, deviation: float) -> None:
         self.mean, self.deviation = mean, deviation
@@ -91,6 +93,13 @@ class Regression(Task):
         # this lacks.
         target = ((labels - self.mean) / self.deviation).to(logits.dtype)
         return (logits[:, 0] - target).square().sum()
+
+    def soft_loss(self, outputs: "Tensor", taught: "Tensor", temperature: float) -> "Tensor":
+        # A number has no other form: the teacher's is learned as a label is.
+        return (outputs[:, 0] - taught[:, 0]).square().sum()
+
+    def hard_loss(self, outputs: "Tensor", taught: "Tensor") -> "Tensor":
+        return self.soft_loss(outputs, taught, 1.0)
 
     def targets(self, labels: np.ndarray) -> np.ndarray:
         standard: np.ndarray = (labels - self.mean) / self.deviation

@@ -40,6 +40,7 @@ class WritingTask(SpeakingTask):
     writes = True
     embedded = False
     predictor = "writer"
+    taught_by = frozenset({"answers", "states"})
     unfolds: ClassVar[bool] = False
     """True where questions that stand in a text's own form are rows of it (data/question_forms.py)."""
     few_rows: ClassVar[str] = ""

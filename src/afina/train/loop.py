@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from afina.adapters.adapter import Adapter
+from afina.backbone.head import Hidden
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import epoch_batches
 from afina.data.tokens.tokens import Tokens
+from afina.distil.signal import Said
+from afina.distil.teaching import Teaching
 from afina.methods.base import Schedule
 from afina.tasks.base import Task
 from afina.train.cached import cached_gradients
@@ -66,6 +69,8 @@ class Member:
     """True when it left the cohort before its last epoch, because it diverged or stopped early."""
     beside: Mapping[str, Tensor] = field(default_factory=dict)
     """Parameters of the task's loss itself, by name (`Task.trained_beside`)."""
+    teaching: Teaching | None = None
+    """A teacher's part in the loss, where it has one."""
     _order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -93,9 +98,15 @@ class Member:
         # With its padding: that is what the pass computes with.
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
-    def loss(self, logits: Tensor, labels: Tensor, of: int) -> Tensor:
-        """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient."""
+    def loss(self, logits: Tensor, labels: Tensor, of: int, seen: tuple[Hidden, np.ndarray] | None = None) -> Tensor:
+        """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient.
+
+        Where a teacher teaches, `seen` are the states that the head saw, and the rows' sequences as they stand.
+        """
         value = self.task.loss(logits, labels, {**self.adapter.method.loss_weights(), **self.beside})
+        if self.teaching is not None and seen is not None:
+            hidden, order = seen
+            value = self.teaching.loss(value, Said(self.task, self.adapter.head, hidden, logits, labels), order)
         # On the device, and looked at only when an epoch ends.
         self.loss_sum += value.detach()
         return value / of
@@ -181,14 +192,14 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     for start in range(0, whole, micro := micro_batch_size or whole):
         pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
         batch = attached.batch(pieces, packing=passes.packing)
-        outputs = attached.outputs(batch)
-        members = zip(group, outputs, batch.labels, batches, batch.tokens, strict=True)
+        members = zip(group, attached.seen(batch), batch.order, batch.labels, batches, batch.tokens, strict=True)
         losses: list[Tensor] = []
-        for member, logits, labels, rows, tokens in members:
+        for member, (hidden, logits), order, labels, rows, tokens in members:
             # Divided by the terms of the whole batch, not of this piece: the sum over pieces is then the batch's mean,
             # whatever the micro-batch size.
             if len(labels):
-                losses.append(member.loss(logits, labels, max(1, int(member.tokens.trained[rows].sum()))))
+                of = max(1, int(member.tokens.trained[rows].sum()))
+                losses.append(member.loss(logits, labels, of, (hidden, order)))
                 member.position.tokens += tokens
 
         # No member's loss depends on another's adapter, so the gradient of the sum is the gradient of each.

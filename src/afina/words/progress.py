@@ -20,6 +20,7 @@ PORTUGUESE = {
     "{runs}, together": "{runs}, juntas",
     "{run}: begins": "{run}: começa",
     "loading": "carregando",
+    "asking {teacher} about {dataset}": "perguntando a {teacher} sobre {dataset}",
     "trying learning rates on the development split: {trials} trials": "experimentando taxas de aprendizado no conjunto de desenvolvimento: {trials} tentativas",
     "{why} It is started once more.": "{why} Começa mais uma vez.",
     "{method} on {dataset}, {model}: {rates} of {of} rates could not be tried, so another may be better than the one that is taken. {why}": "{method} em {dataset}, {model}: {rates} de {of} taxas não puderam ser experimentadas; outra pode ser melhor do que a escolhida. {why}",

@@ -3,6 +3,8 @@
 __all__ = ["PORTUGUESE"]
 
 PORTUGUESE = {
+    "Taught by {teacher}: {signals}, {share}% of the loss.": "Ensinado por {teacher}: {signals}, {share}% da perda.",
+    "On the same test rows it has {value} itself.": "Nas mesmas linhas de teste, o próprio professor tem {value}.",
     "Which fine-tuning method is worth it": "Que método de ajuste vale a pena",
     "{count} run finished": "{count} execução concluída",
     "{count} runs finished": "{count} execuções concluídas",

@@ -11,6 +11,10 @@ PORTUGUESE = {
 }
 
 SMALLER_NOTES = {
+    "soft targets (temperature {temperature})": "alvos suaves (temperatura {temperature})",
+    "soft targets": "alvos suaves",
+    "hard labels": "rótulos do professor",
+    "hidden states": "estados internos",
     "{list}: the learning rate is auto's, whose rule was found with AdamW and is taken for {title} too; learning_rate: search tries others.": "{list}: a taxa de aprendizado é a de auto, cuja regra foi encontrada com o AdamW e vale aqui também para {title}; learning_rate: search experimenta outras.",
     "looking at what matters least": "vendo o que menos importa",
     "changing the weights": "mudando os pesos",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,8 @@ class Batch:
     """(B, T): what a language head is to say at each token, `IGNORED` where nothing; None for other heads."""
     known: "torch.Tensor | None" = None
     """States of the lowest layers that need not be computed again (backbone/trunk.py)."""
+    order: list[np.ndarray] = field(default_factory=list)
+    """Numbers of each piece's sequences in the order in which they stand, row by row."""
 
 
 def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
@@ -121,7 +123,10 @@ def collate(
         lengths = [int(tokens.lengths_of(rows).sum()) for tokens, rows in pieces]
         # Concatenated, as rows of several adapters go through the model together.
         pixels = np.concatenate([tokens.ids[rows] for tokens, rows in pieces])
-        return Batch({"pixel_values": torch.from_numpy(pixels).to(device)}, labels, lengths, _slices(counts))
+        each = [rows for _, rows in pieces]
+        return Batch(
+            {"pixel_values": torch.from_numpy(pixels).to(device)}, labels, lengths, _slices(counts), order=each
+        )
     placed = _placed(texts, most, packing=packing)
     columns = _filled(texts, placed, pad)
     inputs = {"input_ids": torch.from_numpy(columns["ids"]).to(device)}
@@ -134,7 +139,7 @@ def collate(
         mask = np.arange(placed.width) < placed.lengths[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64)).to(device)
     targets = _said(texts, columns["ids"], placed) if isinstance(texts[0][0], AnswerTokens) else columns.get("targets")
-    batch = Batch(inputs, labels, placed.tokens, placed.slices)
+    batch = Batch(inputs, labels, placed.tokens, placed.slices, order=_order(texts, placed))
     if targets is None:
         return batch
     there = torch.from_numpy(targets).to(device)
@@ -161,6 +166,15 @@ class _Placed:
     @property
     def shape(self) -> tuple[int, int]:
         return self.slices[-1].stop, self.width
+
+
+def _order(texts: Sequence[tuple[TextTokens, np.ndarray]], placed: _Placed) -> list[np.ndarray]:
+    """Return each piece's sequences as they stand: those that share a row are packed in another order than they came in."""
+    parts = _slices([len(sequences) for _, sequences in texts])
+    return [
+        sequences[np.lexsort((placed.start[part], placed.at[part]))] if placed.packed else sequences
+        for (_, sequences), part in zip(texts, parts, strict=True)
+    ]
 
 
 def _placed(texts: Sequence[tuple[TextTokens, np.ndarray]], most: int, *, packing: bool) -> _Placed:

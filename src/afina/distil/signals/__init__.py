@@ -1,0 +1,1 @@
+"""Holds the signals that a teacher gives, one file each."""
