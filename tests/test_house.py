@@ -19,7 +19,7 @@ from source import SOURCE, tree_of
 ROOMS = (
     (
         "errors", "registry", "precision", "json_files", "yaml_file", "checked", "separator", "task_name", "dataset_spec",
-        "hub", "links", "whole_file", "outputs", "settings",
+        "hub", "links", "whole_file", "outputs", "settings", "study_parts",
     ),
     ("words",),
     ("measure", "ops", "optimisers", "tracking"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),

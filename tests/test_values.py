@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from afina.config import RaceSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.methods.base import make_method, method_names, registry
 from afina.study.plan import expand
+from afina.study_parts import RaceSpec
 from afina.yaml_file import read_yaml
 from commands import afina, refused
 

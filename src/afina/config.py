@@ -12,24 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
-    model_serializer,
 )
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, MadeInPython, OneOrMore, as_list, as_text, once
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.precision import Precision
+from afina.study_parts import Factors, MethodSpec, RaceSpec
 from afina.task_name import TaskName
 from afina.tasks.base import TASKS
 from afina.tracking.tracker import known_trackers
 from afina.yaml_file import read_yaml
 
-__all__ = ["MethodSpec", "RaceSpec", "StudyConfig"]
+__all__ = ["StudyConfig"]
 
 
 def _switch(value: Any) -> Any:
@@ -55,50 +53,6 @@ def _other_folders(models: list[str]) -> list[str]:
 
 
 _STEPS = ("steps", "max_steps", "num_steps", "total_steps", "train_steps")
-Factors = Annotated[list[Annotated[float, Field(gt=0, le=1e6)]], Field(min_length=1), AfterValidator(once)]
-
-
-class MethodSpec(BaseModel):
-    """A method's name and the settings written beside it; the registry of methods checks both."""
-
-    model_config = ConfigDict(frozen=True)
-    name: str
-    settings: dict[str, Any] = {}
-
-    @model_serializer
-    def as_written(self) -> str | dict[str, Any]:
-        """Return it as a study file says it."""
-        return {self.name: self.settings} if self.settings else self.name
-
-    @property
-    def label(self) -> str:
-        """Return what tables call it: the name, with the settings that differ from the study's in brackets."""
-        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
-        return f"{self.name}({inside})" if inside else self.name
-
-
-class RaceSpec(Checked):
-    """A race: all candidates train together, and at each rung those that are worse on the development split leave."""
-
-    rungs: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default=[0.1, 0.3], min_length=1)
-    """Shares of a run's steps after which candidates are judged."""
-    keep: float = Field(default=0.34, gt=0, lt=1)
-    """Share of the candidates that goes on at each; one at least."""
-    ranks: Annotated[list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=1), AfterValidator(once)] | None = (
-        None
-    )
-    """Every method that has a rank runs with each of these."""
-    rate_factors: Factors = Field(default=[1.0])
-    """Every method runs at its automatic learning rate times each of these; one with a rate of its own at that alone."""
-
-    @field_validator("rungs")
-    @classmethod
-    def _rungs(cls, value: list[float]) -> list[float]:
-        if value != sorted(set(value)):
-            raise ValueError("rungs should rise")
-        return value
-
-
 _Entry = str | dict[str, dict[str, Any] | None]  # a name in a study file, or a name with settings
 _Entries = BeforeValidator(as_list, json_schema_input_type=_Entry | list[_Entry])
 
@@ -235,6 +189,9 @@ class _Study(Checked):
     """Interval of the background memory readings."""
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
     """Seconds from one checkpoint to the next within an epoch; each epoch ends with one anyway."""
+    executor: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] | None = None
+    """The place where runs are carried out: `processes` (here, one after another; the default), `in-process`, `ray` or
+    `slurm`, or one with settings of its own: `{ray: {address: auto}}`."""
     report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] = Field(default=[])
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

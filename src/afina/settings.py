@@ -4,11 +4,14 @@ import dataclasses
 import math
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from afina.errors import UsageError, nearest, shown
+from afina.registry import Registry
 
-__all__ = ["as_type", "check_measure", "checked_settings"]
+__all__ = ["as_type", "check_measure", "checked_settings", "make_named"]
+
+Thing = TypeVar("Thing")
 
 _MOST_WHOLE, _MOST_FRACTION = 65_536, 1e30
 
@@ -31,6 +34,24 @@ def checked_settings(
     chosen = {key: value for key, value in (defaults or {}).items() if key in fields}
     chosen.update(settings)
     return {key: as_type(name, key, value, fields[key]) for key, value in chosen.items()}
+
+
+def make_named(registry: Registry[type[Thing]], given: Any, start: str) -> Thing:
+    """Make what a study file names: by its name, or by {name: {setting: value}}.
+
+    Raises `UsageError` for an unknown name or setting, naming the nearest; `start` begins its sentence.
+    """
+    name, settings = given, dict[str, Any]()
+    if isinstance(given, Mapping) and len(given) == 1:
+        ((name, inner),) = given.items()
+        settings = inner if inner is not None else {}
+    if not isinstance(name, str) or not isinstance(settings, Mapping):
+        raise UsageError(f"{start}should be a name or {{name: {{setting: value}}}}, not {shown(given)}.")
+    try:
+        cls = registry.named(name)
+        return cls(**checked_settings(cls, name, {str(key): value for key, value in settings.items()}))
+    except UsageError as error:
+        raise UsageError(f"{start}{error}") from None
 
 
 def check_measure(name: str, key: str, value: Any) -> None:

@@ -1,14 +1,16 @@
 """Jobs for executors: a process of its own imports them by their module, as it cannot those of a test file."""
 
 import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from afina.errors import UsageError
 
-__all__ = ["fail", "where"]
+__all__ = ["dies_once", "fail", "where"]
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -24,3 +26,14 @@ def where(argument: list[int], send: Send) -> tuple[int, list[int]]:
 
 def fail(argument: str, send: Send) -> None:
     raise {"usage": UsageError("The file is empty."), "memory": MemoryError(), "fault": KeyError("gone")}[argument]
+
+
+def dies_once(argument: list[str], send: Send) -> tuple[int, list[str]]:
+    """Be killed the first time, and say one thing the second; a file says that it was there."""
+    mark = Path(argument[0])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    send({"kind": "here", "argument": list(argument)})
+    argument.append("alive")
+    return os.getpid(), argument

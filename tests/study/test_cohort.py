@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from afina.backbone.branch import Branch
 from afina.backbone.load import Backbone, load_backbone
-from afina.config import RaceSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import make_method, registry
@@ -40,6 +40,7 @@ from afina.study.sharing import choose_together
 from afina.study.state_files import first_steps
 from afina.study.study import Study
 from afina.study.training import Training
+from afina.study_parts import RaceSpec
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes, pass_kind
 from cohorts import assert_same, member, tokens_of, trained, without_dropout

@@ -10,7 +10,7 @@ import torch
 
 from afina.errors import AfinaError, UsageError
 from afina.results.results_jsonl import read_results
-from afina.study.executors.base import EXECUTORS, Executor, default_executor
+from afina.study.executors.base import EXECUTORS, Executor, make_executor
 from afina.study.executors.in_process import InProcess
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
@@ -18,9 +18,11 @@ from jobs import fail, where
 from studies import settings
 
 Loader = Callable[[str], Path]
+HERE = [name for name, cls in EXECUTORS.items() if cls.at_once == 1]
+"""Executors that carry jobs out on this machine, one at a time; the others are in test_elsewhere.py."""
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", HERE)
 def test_a_job_gets_a_copy_and_its_events_and_value_come_back(name: str) -> None:
     given, seen = [1, 2], []
     torch.manual_seed(0)
@@ -34,7 +36,7 @@ def test_a_job_gets_a_copy_and_its_events_and_value_come_back(name: str) -> None
     assert torch.equal(torch.rand(1), expected)  # the caller's draws are its own
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", HERE)
 @pytest.mark.parametrize(
     ("what", "kind", "sentence"),
     [
@@ -87,7 +89,10 @@ def test_the_environment_chooses_and_an_unknown_name_is_one_sentence(monkeypatch
     chosen: dict[str, type[Executor]] = {"": Processes, "processes": Processes, "in-process": InProcess}
     for name, cls in chosen.items():
         monkeypatch.setenv("AFINA_EXECUTOR", name)
-        assert type(default_executor()) is cls
+        assert type(make_executor()) is cls
+    assert type(make_executor("processes")) is Processes  # what a study says goes before the environment
+    with pytest.raises(UsageError, match=r"^executor: ray: unknown setting 'adress'; did you mean 'address'\?$"):
+        make_executor({"ray": {"adress": "auto"}})
     monkeypatch.setenv("AFINA_EXECUTOR", "inprocess")
     with pytest.raises(UsageError, match=r"^Unknown executor 'inprocess'; did you mean 'in-process'\?$"):
-        default_executor()
+        make_executor()

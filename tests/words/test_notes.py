@@ -50,6 +50,7 @@ WRITTEN_OUT = (
     "evaluation/evaluate.py",
     "export/int8_target.py",
     "study/executors/in_process.py",
+    "study/executors/ray.py",
     "study/plan.py",
     "compress/compress.py",
     *(f"distil/signals/{name}.py" for name in ("soft", "hard", "hidden")),

@@ -32,6 +32,8 @@ __all__ = ["UNSHOWN", "Progress", "shown_progress"]
 
 UNSHOWN = ("failed",)
 """Kinds of events that show nothing: how a run failed is said when its result is there."""
+SHOWN_BESIDE = ("again", "finished")
+"""Kinds that are shown of units that are carried out beside others."""
 
 
 def _cut(ratio: int) -> Column:
@@ -93,7 +95,8 @@ class Progress:
 
     def observe(self, event: "Event") -> None:
         """Show an event by the method of its kind."""
-        if event.kind not in UNSHOWN:
+        # Of many units at work at once the bars would show one after another: only what happens to a run is said.
+        if event.kind not in UNSHOWN and not (event.beside and event.kind not in SHOWN_BESIDE):
             # A kind without a method is an error here, and is found by a test: no event is shown by chance.
             getattr(self, f"_{event.kind}")(event)
 
@@ -158,13 +161,7 @@ class Progress:
 
     def _unit(self, event: "events.Unit") -> None:
         runs, words = event.runs, self.words
-        self.names = {
-            run.id: words(
-                "{method} on {dataset}, {model}, seed {seed}",
-                method=run.label, dataset=run.dataset_name, model=run.model, seed=run.seed,
-            )
-            for run in runs
-        }  # fmt: skip
+        self.names = {run.id: self._long(run) for run in runs}
         first, several = runs[0], len({run.dataset for run in runs}) > 1
         self.waiting = {run.id: RunAtWork(self._short(run, several), run.seed) for run in runs}
         self.what = self.names[first.id]
@@ -191,6 +188,13 @@ class Progress:
     def _teach(self, event: "events.Teach") -> None:
         self.bars.update(self.one, completed=event.done, total=event.rows)
         self._rows(self.words(event.split), event.done, event.rows)
+
+    def _spread(self, event: "events.Spread") -> None:
+        self.names = {run.id: self._long(run) for run in event.runs}
+        self.members, self.what = {}, self.words("{units} units at a time where there is room", units=event.units)
+        self._say(self.what, "dim")
+        if not event.search:
+            self.bars.update(self.all, completed=event.done)
 
     def _search(self, event: "events.Search") -> None:
         sentence = self.words("trying learning rates on the development split: {trials} trials", trials=event.trials)
@@ -286,10 +290,18 @@ class Progress:
             # Early stopping ends before the epochs that were asked for.
             if result.epochs is not None and last < result.epochs:
                 stopped = f", {words('stopped after epoch {epoch}', epoch=last)}"
-            self._say(f"  {name}: {value}, {taken}{stopped}", "dim" if event.search else "green")
+            where = f", {words('on {machine}', machine=result.node)}" if result.node else ""
+            self._say(f"  {name}: {value}, {taken}{stopped}{where}", "dim" if event.search else "green")
         if not event.search:
             self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
+
+    def _long(self, run: "Run") -> str:
+        """Return what tells a run from all others of the study."""
+        return self.words(
+            "{method} on {dataset}, {model}, seed {seed}",
+            method=run.label, dataset=run.dataset_name, model=run.model, seed=run.seed,
+        )  # fmt: skip
 
     def _short(self, run: "Run", several: bool) -> str:
         """Return what tells a run from the others of its unit, beside its seed."""

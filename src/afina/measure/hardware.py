@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fingerprint", "git_state", "hardware", "nvml_device", "versions"]
+__all__ = ["fingerprint", "git_state", "hardware", "nvml_device", "of_this_machine", "versions"]
 
 _PACKAGES = (
     "afina", "torch", "transformers", "tokenizers", "datasets", "numpy", "scipy", "scikit-learn", "peft", "xgboost",
@@ -145,11 +145,18 @@ def fingerprint(
     The git state is kept for the record and is no part of the digest: the versions are. Nor are the digests of the model's
     files: models are compared with each other.
     """
+    git = git_state(Path(__file__).parent) or git_state(Path.cwd())
+    known = {"data": data, "evaluator": evaluator, "protocol": dict(protocol), "model": dict(model or {}), "git": git}
+    return of_this_machine(known)
+
+
+def of_this_machine(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fingerprint with the versions and hardware of the machine that computes, which may not have made it."""
     machine = hardware()
     same = {
-        "data": data,
-        "evaluator": evaluator,
-        "protocol": dict(protocol),
+        "data": known["data"],
+        "evaluator": known["evaluator"],
+        "protocol": known["protocol"],
         "versions": versions(),
         # Of the GPUs, what NVML and nvidia-smi tell alike; they round the memory differently.
         "hardware": {
@@ -161,5 +168,4 @@ def fingerprint(
 
     # Strict: a value that JSON does not know could read differently each time, and no two digests would be equal.
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    git = git_state(Path(__file__).parent) or git_state(Path.cwd())
-    return {"digest": digest, **same, "model": dict(model or {}), "hardware": machine, "git": git}
+    return {"digest": digest, **same, "model": known["model"], "hardware": machine, "git": known["git"]}

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from afina.errors import UsageError, shown
+from afina.errors import UsageError
 from afina.registry import Registry
-from afina.settings import check_measure, checked_settings
+from afina.settings import check_measure, make_named
 
 __all__ = [
     "OPTIMISERS",
@@ -118,18 +118,7 @@ def make_optimiser(given: Any, who: str = "") -> OptimiserKind:
 
     Raises `UsageError` for an unknown one or an unknown setting, naming the nearest; `who` begins its sentence.
     """
-    start = f"{who}: optimiser: " if who else "optimiser: "
-    name, settings = given, dict[str, Any]()
-    if isinstance(given, Mapping) and len(given) == 1:
-        ((name, inner),) = given.items()
-        settings = inner if inner is not None else {}
-    if not isinstance(name, str) or not isinstance(settings, Mapping):
-        raise UsageError(f"{start}should be a name or {{name: {{setting: value}}}}, not {shown(given)}.")
-    try:
-        cls = OPTIMISERS.named(name)
-        return cls(**checked_settings(cls, name, {str(key): value for key, value in settings.items()}))
-    except UsageError as error:
-        raise UsageError(f"{start}{error}") from None
+    return make_named(OPTIMISERS, given, f"{who}: optimiser: " if who else "optimiser: ")
 
 
 def divided(groups: Sequence[Group], chosen: Sequence[nn.Parameter]) -> tuple[list[Group], list[Group]]:

@@ -228,6 +228,8 @@ class Result(JsonObject):
     """Digests and versions of everything that the result depends on."""
     versions: Key[dict[str, str | None]] = Key({})
     """Versions of the packages."""
+    node: Key[str | None] = Key(None)
+    """The machine that it ran on, where that was not the one that started the study."""
     started_at: Key[str | None] = Key(None)
     """The time at which training began, in UTC."""
     resumed: Key[int] = Key(0)

@@ -12,7 +12,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.distil.signal import make_signals
 from afina.distil.taught import read_taught
 from afina.errors import AfinaError
-from afina.measure.hardware import versions
+from afina.measure.hardware import of_this_machine, versions
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
@@ -20,6 +20,7 @@ from afina.precision import EXACT
 from afina.results.cohort_report import CohortReport
 from afina.results.result import Result, TaughtBy
 from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
+from afina.study.errand import this_node
 from afina.study.events import Observer
 from afina.study.feature_run import fit_features
 from afina.study.job import Job
@@ -192,6 +193,7 @@ def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Res
         test_rows=len(splits["test"]),
         assumed=list(job.assumed),
         **({} if (taught := _taught_by(job)) is None else {"taught_by": taught}),
-        fingerprint=dict(job.fingerprint),
+        fingerprint=of_this_machine(job.fingerprint),
+        **({} if (node := this_node()) is None else {"node": node}),
         versions=versions(),
     )

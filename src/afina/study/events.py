@@ -16,7 +16,7 @@ from afina.study.plan import Run
 __all__ = [
     "KINDS", "Again", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished", "Judged", "Left",
     "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade", "Remarks", "Resumed",
-    "Search", "Step", "Teach", "Teaching", "Together", "Tried", "Unit", "Unread", "Untried",
+    "Search", "Spread", "Step", "Teach", "Teaching", "Together", "Tried", "Unit", "Unread", "Untried",
 ]  # fmt: skip
 
 KINDS: dict[str, type["Event"]] = {}
@@ -30,6 +30,8 @@ class Event(Mapping[str, Any]):
     kind: ClassVar[str] = ""
     search: bool = False
     """True in a trial of `learning_rate: search`."""
+    beside: bool = False
+    """True where other units of the study are carried out at the same time."""
 
     def __init_subclass__(cls) -> None:
         # By its class alone, so that a kind can be misspelt nowhere.
@@ -176,6 +178,15 @@ class Unit(Event):
     """A run alone, or the runs of a cohort, are next; so many runs are done."""
 
     runs: Sequence[Run]
+    done: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Event):
+    """Several units are carried out at the same time, on as many machines as have room; so many runs are done."""
+
+    runs: Sequence[Run]
+    units: int
     done: int
 
 

@@ -26,7 +26,7 @@ from afina.ops.allocator import huge_pages_for_new_processes
 from afina.study.events import Again, Event, Observer
 from afina.whole_file import sweep_partials
 
-__all__ = ["FAILED", "explain", "locked", "run_apart", "serve", "start_server"]
+__all__ = ["FAILED", "ending", "explain", "locked", "run_apart", "serve", "start_server"]
 
 FAILED = "failed"
 
@@ -73,7 +73,7 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
             # The pipe closed without an answer: the process is gone, by a signal or the system's memory killer.
             except EOFError:
                 process.join()
-                raise ProcessEnded(_ending(process.exitcode)) from None
+                raise ending(process.exitcode) from None
             if kind == "event":
                 on_event(value)
             elif kind == "value":
@@ -156,12 +156,13 @@ def explain(error: BaseException) -> AfinaError:
     return Unexpected(sentence, "".join(traceback.format_exception(error)))
 
 
-def _ending(code: int | None) -> str:
+def ending(code: int | None) -> ProcessEnded:
+    """Return what is to be raised for a job's process that ended with a code, or by a signal, and no word."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         why = "most likely for want of memory" if name == "SIGKILL" else "from outside or by a fault in a library"
-        return f"The run's process was ended by {name}, {why}."
-    return f"The run's process ended with code {code} and no word."
+        return ProcessEnded(f"The run's process was ended by {name}, {why}.")
+    return ProcessEnded(f"The run's process ended with code {code} and no word.")
 
 
 @contextlib.contextmanager

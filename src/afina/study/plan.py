@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from afina.config import MethodSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.dataset_spec import DatasetSpec
 from afina.distil.signal import make_signals
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
 from afina.results.result import Rate, Untried
 from afina.study.data import class_asked
+from afina.study_parts import MethodSpec
 
 __all__ = ["Run", "expand", "folder_name", "remarks"]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from afina.config import RaceSpec
 from afina.measure.metrics.base import higher_is_better
 from afina.results.result import Race
+from afina.study_parts import RaceSpec
 
 __all__ = ["lost_words", "rung_steps", "share_of_steps", "standings", "who_leaves"]
 

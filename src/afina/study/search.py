@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from afina.config import MethodSpec, StudyConfig
+from afina.config import StudyConfig
 from afina.measure.metrics.base import higher_is_better
 from afina.methods.base import make_method
 from afina.results.result import Untried
@@ -20,6 +20,7 @@ from afina.results.study_file import SettledRun
 from afina.study import events
 from afina.study.events import Observer, Search
 from afina.study.plan import Run, expand
+from afina.study_parts import MethodSpec
 
 if TYPE_CHECKING:
     from afina.study.estimate import CostEstimate

@@ -6,7 +6,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afina.backbone.model_files import check_device
 from afina.card.write import language_of_card, write_own_card
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
@@ -21,12 +20,13 @@ from afina.study.cohorts import Cohort, plan_cohorts
 from afina.study.data import data_key
 from afina.study.events import Observer
 from afina.study.execute import locked
-from afina.study.executors.base import Executor, default_executor
+from afina.study.executors.base import Executor, make_executor
 from afina.study.given_data import with_files
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import PreparedData, prepare
 from afina.study.search import searched, with_settled
+from afina.study.side_by_side import carried_out
 from afina.study.study_folder import StudyFolder, disk_errors
 from afina.study.teacher import check_teacher, teacher_of
 from afina.study.trace import with_trace
@@ -43,7 +43,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to",
+    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 
@@ -64,10 +64,10 @@ class Study:
         Where `dataset` is a DataFrame or another object that holds rows, they are written into the folder at once.
         """
         self.directory, self.on_validation = Path(out), on_validation
-        self.executor = executor or default_executor()
         if "dataset" in settings:
             settings["dataset"] = with_files(settings["dataset"], self.directory)
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
+        self.executor = executor or make_executor(self.config.executor)
         self.runs = expand(self.config)
         self._folder = StudyFolder(self.directory, self.config)
         self.originals: Originals | None = None
@@ -105,9 +105,9 @@ class Study:
         The observer is told what happens; `afina.Progress()` is one that shows it.
         """
         check_trackers(self.config.report_to)
-        self.executor.prepare()
         with disk_errors(self.directory), locked(self.directory):
             self._folder.claim()
+            self.executor.prepare(self.directory)
             with self._tracked(observer) as trackers:
                 trackers(events.Begin(runs=len(self.runs)))
                 try:
@@ -202,17 +202,23 @@ class Study:
             return replace(self._job(run, prepared[key], precision[run.model].precision), taught=taught.get(key))
 
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
-        for unit in self._units(left, prepared, job):
+
+        def work(unit: Run | Cohort, tell: Observer) -> tuple[list["Result"], bool]:
             runs = unit.runs if isinstance(unit, Cohort) else (unit,)
             jobs = [job(run) for run in runs]
             self._refuse_exchanged(runs)
-            observer(events.Unit(runs=runs, done=done))
+            tell(events.Unit(runs=runs, done=done))
             if isinstance(unit, Cohort):
-                results, over = together(unit, jobs, self.executor, observer)
+                results, over = together(unit, jobs, self.executor, tell)
             else:
-                results, over = [alone(jobs[0], self.executor, observer)], False
+                results, over = [alone(jobs[0], self.executor, tell)], False
             self._refuse_exchanged(runs)  # while it was trained: nobody knows of which weights its results are
+            return results, over
 
+        units, at_once = self._units(left, prepared, job), self.executor.at_once
+        if at_once > 1 and len(units) > 1:
+            observer(events.Spread(runs=left, units=len(units), done=done))
+        for unit, (results, over) in carried_out(units, work, observer, at_once=at_once, stop=self.executor.stop):
             for result in results:
                 if result.run in waiting:
                     append_result(self.directory, result)
@@ -306,12 +312,7 @@ class Study:
     # -- what `auto` becomes -----------------------------------------------------------------------------------------
 
     def _device(self) -> str:
-        if self.config.device != "auto":
-            check_device(self.config.device)
-            return self.config.device
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.executor.device(self.config.device)
 
     def _choose_precision(
         self, left: list[Run], prepared: Mapping[tuple[str, int], PreparedData], observer: Observer

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from afina.backbone.load import Backbone
-from afina.config import RaceSpec
 from afina.errors import AfinaError
 from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
@@ -27,6 +26,7 @@ from afina.study.job import Job
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
 from afina.study.running import Best, Data, Running, save_run, start_running
 from afina.study.state_files import CHECKPOINT, first_steps
+from afina.study_parts import RaceSpec
 from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, Member, Position, train

@@ -17,6 +17,8 @@ PORTUGUESE = {
     "{method} on {dataset}": "{method} em {dataset}",
     "{count} data sets": "{count} conjuntos de dados",
     "{runs} runs on {dataset}, {model}": "{runs} execuções em {dataset}, {model}",
+    "{units} units at a time where there is room": "{units} unidades ao mesmo tempo, onde há lugar",
+    "on {machine}": "em {machine}",
     "{runs}, together": "{runs}, juntas",
     "{run}: begins": "{run}: começa",
     "loading": "carregando",

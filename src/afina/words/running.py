@@ -7,4 +7,5 @@ RUNNING_NOTES = {
     "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
     "report_to: {name} was told no more, as it failed ({why}); the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois falhou ({why}); o estudo e os resultados seguem iguais",
     "report_to: {name} was told no more, as it had not taken everything {value} s after the end; the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois não tinha recebido tudo {value} s depois do fim; o estudo e os resultados seguem iguais",
+    "the machines of the cluster are not of one kind (executor: ray): times and memory of runs on different ones do not compare": "as máquinas do cluster não são de um só tipo (executor: ray): tempos e memória de execuções em máquinas diferentes não se comparam",
 }

@@ -5,24 +5,22 @@ began, and memory that an earlier run freed is used again unseen.
 """
 
 import pickle
+from dataclasses import dataclass
 from typing import Any
 
 from afina.study.events import Event, Observer
 from afina.study.execute import explain
-from afina.study.executors.base import Target, executor
+from afina.study.executors.base import Executor, Target, executor
 
 __all__ = ["InProcess"]
 
 
 @executor("in-process")
-class InProcess:
+@dataclass(kw_only=True)
+class InProcess(Executor):
     """Carries jobs out in this process."""
 
-    name: str
     remark = "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already"
-
-    def prepare(self) -> None:
-        """Do nothing, as nothing has to be started."""
 
     def submit(self, target: Target, argument: Any, on_event: Observer = lambda event: None) -> Any:
         """Return what the job gives, with copies of what it is given and of what it returns."""

@@ -1,22 +1,22 @@
 """Each job in a fresh process: its memory is its own, and its end ends nothing else."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from afina.study.events import Observer
 from afina.study.execute import run_apart, start_server
-from afina.study.executors.base import Target, executor
+from afina.study.executors.base import Executor, Target, executor
 
 __all__ = ["Processes"]
 
 
 @executor("processes")
-class Processes:
+@dataclass(kw_only=True)
+class Processes(Executor):
     """Carries jobs out in local processes, one after another."""
 
-    name: str
-    remark = None
-
-    def prepare(self) -> None:
+    def prepare(self, directory: Path) -> None:
         """Start the server from which the processes are forked."""
         start_server()
 

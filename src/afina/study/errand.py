@@ -1,0 +1,196 @@
+"""Carry a job out on another machine: what it is told and what it says are files in the study's folder, which both see.
+
+The folder of an errand holds `job`, pickled; `events`, pickles one after another as they come; and `value`, which is there,
+whole, when the job is done. The job runs in an interpreter of its own (`python -m afina.study.errand FOLDER`), which ends
+when whoever started it there does.
+"""
+
+import os
+import pickle
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from afina.errors import AfinaError, UsageError
+from afina.measure.hardware import versions
+from afina.ops.allocator import huge_pages_for_new_processes
+from afina.study.events import Event
+from afina.study.execute import ending, explain
+from afina.whole_file import whole_file
+
+__all__ = ["FOLDER", "NODE", "PATIENCE", "Ended", "Errand", "run", "sweep_errands", "this_node"]
+
+FOLDER = "errands"
+"""The folder, in a study's, of errands that are under way."""
+NODE = "AFINA_NODE"
+"""The variable that tells a job the name of the machine that it runs on."""
+_JOB, _EVENTS, _VALUE = "job", "events", "value"
+PATIENCE = 10.0
+"""Seconds that a folder written elsewhere may take to be seen."""
+_DIFFER = ("afina", "torch", "transformers", "tokenizers", "numpy")
+"""Packages of which two machines need the same version, or their results would differ."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Says what became of an errand's interpreter."""
+
+    node: str
+    code: int | None = None
+    """Its exit code; None where it was never started."""
+    why: str = ""
+    """The reason why it was not."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """Is a job that was written down for another machine."""
+
+    folder: Path
+
+    @classmethod
+    def written(cls, study: Path, target: Callable[..., Any], argument: Any) -> "Errand":
+        """Write a job down in a study's folder."""
+        folder = study.resolve() / FOLDER / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        job = {"target": target, "argument": argument, "directory": str(Path.cwd()), "versions": _versions()}
+        with whole_file(folder / _JOB) as path:
+            path.write_bytes(pickle.dumps(job))
+        return cls(folder)
+
+    def events(self) -> "Iterator[list[Event]]":
+        """Yield, each time it is asked, the events that have come since."""
+        place = 0
+        while True:
+            fresh: list[Event] = []
+            with suppress(FileNotFoundError), (self.folder / _EVENTS).open("rb") as file:
+                file.seek(place)
+                # What is half written is read when it is whole.
+                with suppress(EOFError, pickle.UnpicklingError):
+                    while True:
+                        fresh.append(pickle.load(file))
+                        place = file.tell()
+            yield fresh
+
+    def value(self, ended: Ended) -> Any:
+        """Return what the job gave; raises `AfinaError` with what it says, and `ProcessEnded` where it says nothing."""
+        if ended.code is None:
+            raise UsageError(f"{ended.node}: {ended.why}")
+        until = time.monotonic() + (PATIENCE if ended.code == 0 else 0)
+        while not (path := self.folder / _VALUE).exists():
+            if time.monotonic() >= until:
+                raise ending(ended.code)
+            time.sleep(0.1)
+        kind, value = pickle.loads(path.read_bytes())
+        if kind != "value":
+            raise value
+        return value
+
+    def forget(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # others are under way
+            self.folder.parent.rmdir()
+
+
+def sweep_errands(study: Path) -> None:
+    """Remove what a study that was killed left under way; its lock has to be held."""
+    shutil.rmtree(study / FOLDER, ignore_errors=True)
+
+
+def _versions() -> dict[str, str]:
+    return {name: version for name, version in versions().items() if name in _DIFFER}
+
+
+def this_node() -> str | None:
+    """Return the name of this machine where it carries out an errand, else None."""
+    return os.environ.get(NODE)
+
+
+# -- on the other machine --------------------------------------------------------------------------------------------
+
+
+def run(folder: str, node: str = "") -> Ended:
+    """Carry out the errand of a folder in an interpreter of its own, and wait for it."""
+    node = node or socket.gethostname()
+    until = time.monotonic() + PATIENCE
+    while not (job := Path(folder) / _JOB).exists():
+        if time.monotonic() >= until:
+            return Ended(node, why=f"it does not see {Path(folder).parents[1]}: keep a study of several machines in a "
+                         "folder that all of them share, by the same path")  # fmt: skip
+        time.sleep(0.1)
+    directory = pickle.loads(job.read_bytes())["directory"]
+    if not Path(directory).is_dir():
+        return Ended(
+            node, why=f"it has no {directory}, from which the study was started; start it from a shared folder"
+        )
+    with huge_pages_for_new_processes():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "afina.study.errand", folder], stdin=subprocess.PIPE, cwd=directory,
+            env=os.environ | {NODE: node},
+        )  # fmt: skip
+    with process:
+        try:
+            return Ended(node, process.wait())
+        finally:
+            process.kill()
+
+
+def _carry_out(folder: Path) -> None:
+    """Carry out the errand in this process, which was started for it."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    outcome: tuple[str, Any]
+    try:
+        job = pickle.loads((folder / _JOB).read_bytes())
+        _check_versions(job["versions"])
+        with (folder / _EVENTS).open("ab", buffering=0) as events:
+
+            def send(event: Event) -> None:
+                events.write(pickle.dumps(event))
+
+            outcome = ("value", job["target"](job["argument"], send))
+    except BaseException as error:
+        outcome = ("failed", _of_node(explain(error)))
+    with whole_file(folder / _VALUE, make_folder=False) as path:
+        path.write_bytes(pickle.dumps(outcome))
+
+
+def _of_node(error: AfinaError) -> AfinaError:
+    """Return an error that says where it was where that may be its cause: a file that is not on this machine."""
+    return UsageError(f"On {os.environ.get(NODE)}: {error}") if isinstance(error, UsageError) else error
+
+
+def _check_versions(theirs: dict[str, str]) -> None:
+    """Raise `UsageError` where this machine's packages are others than those of the machine that started the study."""
+    ours = _versions()
+    differing = [
+        f"{name} {ours.get(name, 'none')} for {version}"
+        for name, version in theirs.items()
+        if ours.get(name) != version
+    ]
+    if differing:
+        node = os.environ.get(NODE, "this machine")
+        raise UsageError(
+            f"{node} has other packages than the machine that started the study ({', '.join(differing)}); install the same."
+        )
+
+
+def _end_with_parent() -> None:
+    """End this process when what started it is gone, as a run that is begun anew elsewhere may not have two writers."""
+    waiting = select.poll()
+    waiting.register(0, 0)
+    waiting.poll()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _carry_out(Path(sys.argv[1]))
