@@ -34,6 +34,7 @@ _PLACES = {
     "audit_leak": "afina.audit.run",
     "catalogue": "afina.study.catalogue",
     "clean_data": "afina.api.data:clean",
+    "compare_models": "afina.api.comparing:compare",
     "compare_ways": "afina.api.rag:compare",
     "compress_model": "afina.api.compression:compress",
     "convert_data": "afina.api.data:convert",

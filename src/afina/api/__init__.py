@@ -7,6 +7,7 @@ to a function, where one is given. The terminal, a notebook and a page are three
 
 from afina.api import audit, data, rag
 from afina.api.adapters import card, check_export, evaluate, export, generate, push
+from afina.api.comparing import compare
 from afina.api.compression import compress
 from afina.api.conversations import chat
 from afina.api.demonstrations import demo, demo_chat
@@ -16,6 +17,7 @@ from afina.api.serving import serve
 from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
 
 __all__ = [
-    "audit", "card", "chat", "check_export", "compress", "data", "demo", "demo_chat", "evaluate", "export", "generate",
-    "methods", "mistakes", "plan", "predict", "push", "quantise", "rag", "recommend", "report", "serve", "study", "train",
+    "audit", "card", "chat", "check_export", "compare", "compress", "data", "demo", "demo_chat", "evaluate", "export",
+    "generate", "methods", "mistakes", "plan", "predict", "push", "quantise", "rag", "recommend", "report", "serve",
+    "study", "train",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from afina.generation.template import Template
 from afina.measure.bootstrap import Measure, perplexity_of
 from afina.measure.text import text_measures
 
-__all__ = ["Answering", "Questions", "answer_perplexity", "answers_of", "read_questions"]
+__all__ = ["Answering", "Questions", "answer_perplexity", "answers_of", "read_questions", "written_to"]
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,23 @@ def answers_of(
     speaker: AskedModel, questions: Questions, how: Answering, taught: Template | None = None
 ) -> tuple[list[str], list[Measure]]:
     """Let the model answer greedily, in its `taught` template unless `how` has one; return answers and measures."""
+    written = written_to(speaker, questions.prompts, how, taught)
+    return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)
+
+
+def written_to(speaker: AskedModel, asked: Sequence[str], how: Answering, taught: Template | None = None) -> list[str]:
+    """Return what the model writes to these prompts, likewise."""
     stop, marks = list(how.stop), None
     if how.template is None and taught is not None:
         # Marks of the conversation that a prompt happens to hold are text there, and act on nothing.
         controls = controls_of(speaker.tokenizer)
-        prompts = [taught.prompt(as_said([Message("user", prompt)], controls)) for prompt in questions.prompts]
+        prompts = [taught.prompt(as_said([Message("user", prompt)], controls)) for prompt in asked]
         # The template says itself where its marks stand; the tokenizer adds none, or as many as it learned with.
         stop, marks = [*stop, *taught.stop], taught.marks
     else:
         # `replace`, as a prompt may hold braces.
-        prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in questions.prompts]
-    written = [text.strip() for text in speaker.write(prompts, stop=stop, most=how.max_new_tokens, marks=marks)]
-    return written, text_measures(written, [text.strip() for text in questions.references], how.metrics)
+        prompts = [(how.template or "{prompt}").replace("{prompt}", prompt) for prompt in asked]
+    return [text.strip() for text in speaker.write(prompts, stop=stop, most=how.max_new_tokens, marks=marks)]
 
 
 def answer_perplexity(speaker: AskedModel, questions: Questions, template: ChatTemplate) -> Measure:

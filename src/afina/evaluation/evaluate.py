@@ -19,7 +19,7 @@ from afina.predictor.loading import Loading
 from afina.predictor.writer import Writer
 from afina.words.language import Words
 
-__all__ = ["Battery", "Evaluation", "MeasuredRow", "evaluate", "evaluate_alone", "evaluate_beside"]
+__all__ = ["Battery", "Evaluation", "MeasuredRow", "evaluate", "evaluate_alone", "evaluate_beside", "load_speaker"]
 
 
 @dataclass(frozen=True)
@@ -269,6 +269,13 @@ def evaluate_beside(
         },
         notes=tuple(map(Words().sentence, backbone.notes)),
     )  # fmt: skip
+
+
+def load_speaker(path: str, at: Loading, *, batch_size: int) -> tuple[Speaker, Template | None]:
+    """Load an adapter that speaks, or a language model alone, with the template that it was taught."""
+    loaded, backbone = _load(path, at)
+    pair = _Pair(loaded, backbone, None, batch_size, lambda status: None)
+    return pair.ours(None), pair.template
 
 
 def _load(path: str, at: Loading) -> tuple[Writer | None, Backbone]:

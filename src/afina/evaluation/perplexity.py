@@ -12,7 +12,7 @@ from afina.evaluation.speaker import windows
 from afina.generation.asked import AskedModel
 from afina.measure.bootstrap import Measure, perplexity_of
 
-__all__ = ["perplexity", "read_documents"]
+__all__ = ["document_losses", "loss_measures", "perplexity", "read_documents"]
 
 _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 
@@ -38,6 +38,11 @@ def perplexity(speaker: AskedModel, documents: list[str]) -> list[Measure]:
 
     A document's first token comes after the tokenizer's start mark (or end mark, where it has none); marks do not count.
     """
+    return loss_measures(*document_losses(speaker, documents))
+
+
+def document_losses(speaker: AskedModel, documents: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each document (N,) the nats that it loses, its tokens and its bytes."""
     pairs, owners = [], []
     count = np.zeros(len(documents))
     for index, text in enumerate(documents):
@@ -48,10 +53,13 @@ def perplexity(speaker: AskedModel, documents: list[str]) -> list[Measure]:
         pairs += pieces
         owners += [index] * len(pieces)
     lost = np.zeros(len(documents))
-
-    # Bits per byte and not per token alone: tokenizers that cut texts into fewer tokens have higher losses for each.
     np.subtract.at(lost, owners, speaker.likelihoods(pairs)[0])
-    size = np.array([len(text.encode()) for text in documents], dtype=np.float64)
+    return lost, count, np.array([len(text.encode()) for text in documents], dtype=np.float64)
+
+
+def loss_measures(lost: np.ndarray, count: np.ndarray, size: np.ndarray) -> list[Measure]:
+    """Return the measures of documents that lose so many nats, of so many tokens and bytes."""
+    # Bits per byte and not per token alone: tokenizers that cut texts into fewer tokens have higher losses for each.
     return [
         perplexity_of("perplexity", lost, count),
         Measure("bits_per_byte", np.stack([lost, size], axis=1), lambda s: float(s[0] / s[1] / np.log(2)), False),

@@ -26,7 +26,15 @@ from afina.study.originals import Originals, model_digests
 from afina.study.prepare import reads_apart
 from afina.tasks.base import Task, restore
 
-__all__ = ["Answerer", "LoadedAnswerer", "answerer_of", "answers_task", "check_answers", "load_answerer"]
+__all__ = [
+    "Answerer",
+    "LoadedAnswerer",
+    "answerer_of",
+    "answers_task",
+    "check_answers",
+    "check_speaks",
+    "load_answerer",
+]
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ def _classifies(shape: Any, task: Task) -> bool:
 def check_answers(who: Answerer, task: Task, config: StudyConfig, otherwise: str = "") -> None:
     """Refuse one that answers another question, or tells other labels apart; `otherwise` is what else could be done."""
     if task.speaks:
-        _check_speaks(who, task, config)
+        check_speaks(who, config)
     if answers_task(who, task, config):
         return
     theirs, ours = who.task(), list(task.label_names or ["a number"])
@@ -164,7 +172,7 @@ def check_answers(who: Answerer, task: Task, config: StudyConfig, otherwise: str
     )
 
 
-def _check_speaks(who: Answerer, task: Task, config: StudyConfig) -> None:
+def check_speaks(who: Answerer, config: StudyConfig) -> None:
     """Refuse what writes nothing."""
     try:
         model_class(read_config(who.model, trust_remote_code=config.trust_remote_code), speaks=True)
@@ -172,8 +180,7 @@ def _check_speaks(who: Answerer, task: Task, config: StudyConfig) -> None:
         raise who.refused(str(error)) from None
     if who.told is not None and not who.told.speaks:
         raise who.refused(
-            f"{who.name} was trained for task: {restore(who.told.record.task).name} and writes nothing, as task: {task.name} "
-            "asks; give one that does."
+            f"{who.name} was trained for task: {restore(who.told.record.task).name} and writes nothing; give one that does."
         )
 
 
