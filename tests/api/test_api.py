@@ -65,6 +65,7 @@ TERMINALS_OWN = {
             "predict",
             "export",
             "push",
+            "compare",
             "quantise",
             "evaluate",
             "rag ask",

@@ -69,6 +69,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "quantise": [str(speaker("llama")), "--method", "rtn", "--group", "-1", "--out", "{out}/f"],
         "generate": [str(writer), "good", "--max-new-tokens", "2"], "chat": [str(writer), "--max-new-tokens", "2"],
         "export": [str(adapter), "--to", "peft", "--rows", "2"], "push": [str(adapter), "mine"], "card": [str(adapter)],
+        "compare": [str(speaker("llama")), str(speaker("gpt2")), "--text", str(folder / "text.txt"), "--limit", "2"],
         "compress": [str(family_folder("bert")), "--width", "0.5", "--data", str(folder / "text.txt"), "--out", "{out}/f"],
         "evaluate": [str(writer), "--text", str(folder / "text.txt"), "--limit", "2", "--max-new-tokens", "2"],
         "demo chat": ["--language", "fr"], "data inspect": [mail], "data clean": [chat, "--out", "{out}/a.jsonl"],

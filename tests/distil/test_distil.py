@@ -135,6 +135,18 @@ def test_soft_labels_are_told_by_temperature() -> None:
     assert second == pytest.approx(16 * float((share * (share / 0.5).log()).sum()), rel=1e-5) and first != second
 
 
+def test_a_teachers_outputs_are_said_as_the_task_has_them() -> None:
+    """Its labels may stand in another order, and its number in another unit."""
+    from afina.study.answerer import LoadedAnswerer
+
+    nothing: Any = type("", (), {"head": None})()
+    ordered = LoadedAnswerer(nothing, nothing, None, 8, [2, 0, 1], (1.0, 0.0), answers=True)
+    assert ordered.outputs(torch.tensor([[1.0, 2.0, 3.0]])).tolist() == [[3.0, 1.0, 2.0]]
+    # Of mean 10 and deviation 4, for a student's mean 4 and deviation 2.
+    number = LoadedAnswerer(nothing, nothing, None, 8, None, (4 / 2, (10 - 4) / 2), answers=True)
+    assert number.outputs(torch.tensor([[1.5]])).tolist() == [[(10 + 1.5 * 4 - 4) / 2]]
+
+
 # -- which term is whose ---------------------------------------------------------------------------------------------
 
 
