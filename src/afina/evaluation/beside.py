@@ -4,9 +4,10 @@ Each is loaded and measured in a process of its own, so that its memory is its o
 drawn again for all models (`measure/bootstrap.py`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from afina.measure.text import text_measures
 from afina.methods.base import method_names
 from afina.results.predictions import Predictions
 from afina.study.answerer import Answerer, answerer_of, check_answers, check_speaks
-from afina.study.executors.base import default_executor
+from afina.study.executors.base import make_executor
 from afina.tasks.base import Task
 from afina.tasks.reading import load_text_dataset
 
@@ -145,16 +146,20 @@ def compare_models(
     config = _config(names, items, trust_remote_code)
     answerers = [answerer_of(name, config, role="compare") for name in names]
     sources = _read(items, config, answerers)
-    executor = default_executor()
-    executor.prepare()
-    measured = []
-    for place, name in enumerate(names):
-        tell(f"measuring {name} ({place + 1}/{len(names)})")
-        job = MeasureJob(
-            config, name, {key: task.state() for key, (_, task) in sources.tasks.items()}, sources.documents,
-            {key: own.prompts for key, own in sources.questions.items()}, items.answering, items.batch_size, device,
-        )  # fmt: skip
-        measured.append(executor.submit(measure_alone, job))
+
+    def jobs() -> Iterator[MeasureJob]:
+        for place, name in enumerate(names):
+            tell(f"measuring {name} ({place + 1}/{len(names)})")
+            yield MeasureJob(
+                config, name, {key: task.state() for key, (_, task) in sources.tasks.items()}, sources.documents,
+                {key: asked.prompts for key, asked in sources.questions.items()}, items.answering, items.batch_size, device,
+            )  # fmt: skip
+
+    executor = make_executor()
+    with TemporaryDirectory(prefix="afina-compare-") as folder:
+        executor.prepare(Path(folder))
+        # One after another, so that none has the other's load beside it.
+        measured = [executor.submit(measure_alone, job) for job in jobs()]
     rows = [*_labelled_rows(measured, sources), *_text_rows(measured, sources), *_answer_rows(measured, sources, items)]
     judged = [judged_of(measured, rows, place, at_most) for place in range(1, len(measured))]
     return Compared(tuple(measured), tuple(rows), at_most, tuple(judged))
