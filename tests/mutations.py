@@ -183,6 +183,16 @@ FAULTS = (
     Fault("engine: memory", "engine.py", "if self._replies and self.memory", "if not self._replies and self.memory",
           "test_engine does_not_fit"),
     Fault("engine: cancels", "engine.py", "if reply.cancelled]", "if False]", "test_engine cancels_leaves"),
+    # -- watching after release --
+    Fault("watch: rate", "timeline.py", "return self.false_alarms / self.over", "return self.false_alarms",
+          "test_timeline without_drift"),
+    Fault("watch: discrepancy", "two_samples.py", "- within - 2 * beside", "- within - beside", "test_two_samples plain_one"),
+    Fault("watch: season", "timeline.py", "        if not judged.alarms:\n", "        if judged.alarms:\n",
+          "test_timeline rhythm"),
+    Fault("watch: other adapter", "reference.py", "if reference.adapter != mark_of(folder):", "if not reference.adapter:",
+          "test_watch of_one_adapter"),
+    Fault("watch: late labels", "looking.py", 'row.label if row.label is not None else self.labels.get(row.id or "")',
+          "row.label", "test_watch late_labels"),
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ ROOMS = (
     ("words",),
     ("measure", "ops", "optimisers", "tracking"), ("data",), ("corpus", "tasks"), ("config",), ("backbone", "results"),
     ("methods", "generation", "distil"),
-    ("adapters",), ("train", "card"), ("predictor",), ("retrieval",), ("study",),
+    ("adapters",), ("train", "card"), ("predictor",), ("drift", "retrieval"), ("study",),
     ("report", "export", "serve", "evaluation", "audit", "compress"), ("quantisation",),
     ("api",),
     ("cli",),

@@ -36,7 +36,7 @@ register reject release remain remember remove render replace report rescale res
 round run save say scale score see seem select send serve set settle shape share show shrink silence sit skip
 sort speak spell split spread stand start state step stop store stream sum switch tag take talk teach tell test
 time tokenise tokenize track train translate treat try turn undo update upload use validate wait want warn work wrap
-write yield index search walk rank
+write yield index search walk rank watch
 """,
     )
 )

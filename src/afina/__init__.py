@@ -30,6 +30,7 @@ _PLACES = {
     "ServeLimits": "afina.serve.http.house",
     "Study": "afina.study.study",
     "UsageError": "afina.errors",
+    "WatchSettings": "afina.audit.watch.settings",
     "api": "afina.api",
     "audit_leak": "afina.audit.run",
     "catalogue": "afina.study.catalogue",
@@ -52,6 +53,7 @@ _PLACES = {
     "preview": "afina.study.preview",
     "recommend": "afina.api.studies",
     "serve_adapters": "afina.api.serving:serve",
+    "watch_adapter": "afina.api.watching:watch",
     "write_report": "afina.report.write",
 }
 

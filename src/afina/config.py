@@ -109,8 +109,7 @@ class _Study(Checked):
         list[DatasetSpec],
         BeforeValidator(_as_datasets, json_schema_input_type=str | DatasetSpec | list[str | DatasetSpec]),
     ] = Field(min_length=1)
-    """Packaged name (`tickets`, `roaster`, `everyday`), preset, hub name, file or folder, or the keys of a data set; a list
-    makes a grid."""
+    """Packaged name (`tickets`, `roaster`, `everyday`), preset, hub name, file, folder, or its keys; a list makes a grid."""
     methods: Annotated[list[MethodSpec], BeforeValidator(_as_methods, json_schema_input_type=_Entry | list[_Entry])] = (
         Field(min_length=1)
     )
@@ -155,8 +154,7 @@ class _Study(Checked):
     packing: Annotated[
         Literal["auto", "off"], BeforeValidator(_switch, json_schema_input_type=Literal["auto", "off"] | bool)
     ] = "auto"
-    """`auto` lets short texts share a row of a batch, unseen by each other, where a model learns to write and it saves
-    rows."""
+    """`auto` lets short texts share a row, unseen by each other, where a model learns to write and that saves rows."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's, of matrices; a method may have its own, as for the next three: `{full: {weight_decay: 0.01}}`."""
     warmup: float = Field(default=0.0, ge=0, lt=1)
@@ -194,6 +192,8 @@ class _Study(Checked):
     `slurm`, or one with settings of its own: `{ray: {address: auto}}`."""
     report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] = Field(default=[])
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
+    watch_reference: bool = True
+    """Keep with adapters what `afina watch` compares later rows with: figures of rows and hashes of words, no text."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The device to compute on; `auto` takes a GPU where there is one."""
     trust_remote_code: bool = False

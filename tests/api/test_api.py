@@ -28,6 +28,7 @@ SHOWS = {
 }  # fmt: skip
 CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("audit leak", "tokens"): "most",
+    ("watch", "make_reference"): "rows",  # of api.watch_reference
     ("data clean", "similarity"): "near_duplicates",
     ("data generate", "similarity"): "near_duplicates",
     ("data generate", "endpoint"): "url",
@@ -45,11 +46,12 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
 }
 """Options whose Python name is another, as one word there has to say what of."""
 BESIDE = {
-    "report": [api.mistakes], "export": [api.check_export], "chat": [afina.load],
+    "report": [api.mistakes], "watch": [api.watch_reference], "export": [api.check_export], "chat": [afina.load],
     "data generate": [afina.Endpoint, afina.LocalModel], "rag pairs": [afina.Endpoint, afina.LocalModel],
 }  # fmt: skip
 """What in Python is another call than the command's own."""
 TERMINALS_OWN = {
+    ("watch", "fail_above"): "what stands above a limit ends the command; `audit.above({'right': 0.1})` gives it",
     ("chat", "language"): "what stands between the answers",
     **{
         (name, "language"): "what stands around the figures"

@@ -79,7 +79,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
             "--timeout", "1", "--count", "1",
         ],
         "audit leak": [str(writer), "--train", chat, "--held-out", chat, "--rows", "5", "--tokens", "2", "--references", "2"],
-        "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
+        "watch": [str(adapter), mail], "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
         "rag index": [str(folder / "text.txt"), "--out", "{out}/e.index", "--representation", "bm25"],
         "rag search": [str(index), "good mail"],
         "rag rows": [str(index), str(folder / "asked.jsonl"), "--out", "{out}/f.jsonl"],

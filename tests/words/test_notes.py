@@ -28,6 +28,8 @@ WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     "audit/leak.py",
     "audit/run.py",
+    "audit/watch/rows.py",
+    "audit/watch/run.py",
     "evaluation/comparing/compare.py",
     "evaluation/comparing/preparing.py",
     "api/adapters.py",

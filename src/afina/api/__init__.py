@@ -15,9 +15,10 @@ from afina.api.prediction import predict
 from afina.api.quantisation import quantise
 from afina.api.serving import serve
 from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
+from afina.api.watching import watch, watch_reference
 
 __all__ = [
     "audit", "card", "chat", "check_export", "compare", "compress", "data", "demo", "demo_chat", "evaluate", "export",
     "generate", "methods", "mistakes", "plan", "predict", "push", "quantise", "rag", "recommend", "report", "serve",
-    "study", "train",
+    "study", "train", "watch", "watch_reference",
 ]  # fmt: skip

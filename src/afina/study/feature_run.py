@@ -24,6 +24,7 @@ from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
 from afina.study.events import Embed, Observer, Remade
 from afina.study.job import Job
+from afina.study.kept_reference import keep_reference
 from afina.tasks.base import Task
 from afina.train.embed import embed
 
@@ -69,6 +70,7 @@ def fit_features(
     with partial_folder(job.folder / "adapter") as partial:
         save_tensors({} if fitted is None else fitted.tensors(), partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
+    keep_reference(job, backbone, task, splits["test"], decoded["test"])
     write_predictions(
         job.folder / "predictions.parquet", task.shown(splits["test"].labels),
         task.shown(decoded["test"].predictions), decoded["test"].scores,

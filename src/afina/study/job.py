@@ -36,6 +36,8 @@ class Job:
     """The columns of the data's texts and labels."""
     assumed: tuple[str, ...] = ()
     """Assumptions about the model, for the notes of tables."""
+    figures: Path | None = None
+    """The file of what the texts alone tell, for the reference of `afina watch`; None where none is kept."""
 
     @property
     def folder(self) -> Path:

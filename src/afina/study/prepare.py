@@ -29,6 +29,7 @@ from afina.errors import UsageError
 from afina.methods.base import registry
 from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
+from afina.study.kept_reference import keep_figures
 from afina.tasks.base import TASKS, Task, readers
 
 __all__ = ["PreparedData", "prepare", "reads_apart", "task_of"]
@@ -67,6 +68,8 @@ class PreparedData:
     """True if the model answers with its own language head."""
     assumed: tuple[str, ...]
     """The notes about the model, which a table of results repeats."""
+    figures: Path | None
+    """The file of what the texts alone tell, for the reference of `afina watch`."""
 
 
 def prepare(
@@ -83,9 +86,7 @@ def prepare(
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
     limit = min(config.max_length, context_of(shape))
-    tokenizer = None
-    if data.train.pixels is None:
-        tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
+    tokenizer = _tokenizer(config, model, data)
     made = task_of(config, spec, data, tokenizer)
     state = made.state()
     assumed = look_over(
@@ -94,8 +95,9 @@ def prepare(
     )  # fmt: skip
     # Before any row is read: a mark without a vector would stand in every text.
     surplus = None if tokenizer is None else surplus_note(model, tokenizer, shape.vocab_size)
-    key = [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, _made_by(made, state)]
-    path = _cached(directory, key)
+    path = _cached(
+        directory, [_VERSION, model, dict(original or {}), data.digest, limit, holds_out, _made_by(made, state)]
+    )
     rows = _by_split(data, holds_out=holds_out)
     splits, damaged = _kept_tokens(path, None if made.writes else {name: len(own) for name, own in rows.items()})
     if not splits:
@@ -128,7 +130,15 @@ def prepare(
         width=int(shape.hidden_size),
         speaks=made.speaks,
         assumed=assumed,
+        figures=keep_figures(config, data, made, directory) if not on_validation else None,
     )
+
+
+def _tokenizer(config: StudyConfig, model: str, data: TextDataset) -> Any:
+    """Return what makes texts tokens; None where rows are images."""
+    if data.train.pixels is not None:
+        return None
+    return load_tokenizer(model, trust_remote_code=config.trust_remote_code)[0]
 
 
 def _languages(rows: Rows) -> dict[str, int]:

@@ -23,6 +23,7 @@ from afina.optimisers.base import Trained
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
+from afina.study.kept_reference import keep_reference
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Decoded
 from afina.train.loop import Member, Position
@@ -270,6 +271,7 @@ def save_run(run: Running, backbone: Backbone) -> None:
     )  # fmt: skip
     save_adapter(job.folder / "adapter", run.member.adapter, backbone, record)
     task, labels = run.settled, run.data.rows("test").labels
+    keep_reference(job, backbone, task, run.data.rows("test"), decoded, adapter=run.adapter)
     write_predictions(
         job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
     )

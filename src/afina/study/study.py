@@ -43,7 +43,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor",
+    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor", "watch_reference",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 
@@ -302,7 +302,7 @@ class Study:
         return Job(
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
             columns=prepared.columns, precision=run.method.precision_on(precision), device=self._device(),
-            train_evaluation_rows=prepared.train_evaluation_rows, assumed=prepared.assumed,
+            train_evaluation_rows=prepared.train_evaluation_rows, assumed=prepared.assumed, figures=prepared.figures,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),
                 model=self._models[run.model],

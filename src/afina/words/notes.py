@@ -15,6 +15,7 @@ from afina.words.reading import READING_NOTES
 from afina.words.running import RUNNING_NOTES
 from afina.words.serving import SERVED
 from afina.words.smaller import SMALLER_NOTES
+from afina.words.watch import WATCH_NOTES
 from afina.words.ways import WAYS_NOTES
 
 __all__ = ["NOTES", "said_note", "without_examples"]
@@ -270,12 +271,7 @@ NOTES = {
     "canary {place} of {count}": "canário {place} de {count}", "uploading to {place}": "enviando a {place}",
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
-    **RAG_NOTES,
-    **RUNNING_NOTES,
-    **READING_NOTES,
-    **QUANTISED,
-    **WAYS_NOTES,
-    **SMALLER_NOTES,
+    **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **SMALLER_NOTES, **WATCH_NOTES,
 }  # fmt: skip
 
 _VALUES = {

@@ -26,8 +26,8 @@ li.found{color:var(--warn)}details{margin:6px 0 14px}summary{cursor:pointer;colo
 """
 
 
-def page(audited: Audited, language: str = "en") -> str:
-    """Return the whole HTML document of an audit, in a language."""
+def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
+    """Return the whole HTML document of an audit, in a language, with what was `drawn` of it as HTML."""
     words = Words(language)
     title = audited.title.told(words)
     parts = [
@@ -40,6 +40,7 @@ def page(audited: Audited, language: str = "en") -> str:
         parts.append(
             f"<div class=not>{''.join(f'<p>{escape(each.told(words))}</p>' for each in audited.claims_not)}</div>"
         )
+    parts.append(drawn)
     parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in audited.further(words)]
     for name in dict.fromkeys(each.subject.name for each in audited.findings):
         parts.append(f"<h2>{escape(name)}</h2>")

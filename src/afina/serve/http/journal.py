@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from afina.data.predicting.logged import ALWAYS
 from afina.errors import UsageError
 
 __all__ = ["Journal", "check_log"]
 
-_ALWAYS = {"time", "request", "path", "status"}
-"""Keys that each line has."""
 _LONGEST = 32 << 20
 """Bytes of a line that are read; a request and its text are shorter."""
 
@@ -39,7 +38,7 @@ def check_log(place: Path) -> None:
         entry = json.loads(first)
     except (ValueError, RecursionError):
         entry = None
-    if not isinstance(entry, dict) or not entry.keys() >= _ALWAYS:
+    if not isinstance(entry, dict) or not entry.keys() >= ALWAYS:
         raise UsageError(f"{place} is there and holds something else than a log of requests; choose another --log.")
 
 

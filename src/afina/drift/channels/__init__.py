@@ -1,0 +1,1 @@
+"""Hold the channels, each of which compares one property of rows."""
