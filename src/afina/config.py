@@ -190,7 +190,7 @@ class _Study(Checked):
     executor: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] | None = None
     """The place where runs are carried out: `processes` (here, one after another; the default), `in-process`, `ray` or
     `slurm`, or one with settings of its own: `{ray: {address: auto}}`."""
-    report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] = Field(default=[])
+    report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] | None = None
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     watch_reference: bool = True
     """Keep with adapters what `afina watch` compares later rows with: figures of rows and hashes of words, no text."""

@@ -129,3 +129,9 @@ def test_a_misspelt_tracker_is_named(family_folder: Loader, csv_folder: Path, tm
 def test_every_tracker_stands_in_the_keys_description() -> None:
     described = str(StudyConfig.model_fields["report_to"].description)
     assert [name for name in SHIPPED if f"`{name}`" not in described] == []
+
+
+def test_a_study_that_tells_no_tracker_is_read_again(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:
+    """As resuming, auditing and reports do."""
+    Study(tmp_path / "out", **settings(family_folder, csv_folder, methods=["head"], epochs=1, train_limit=20)).run()
+    assert not StudyConfig.read(tmp_path / "out" / "study.yaml").report_to

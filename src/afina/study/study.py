@@ -104,7 +104,7 @@ class Study:
 
         The observer is told what happens; `afina.Progress()` is one that shows it.
         """
-        check_trackers(self.config.report_to)
+        check_trackers(self.config.report_to or ())
         with disk_errors(self.directory), locked(self.directory):
             self._folder.claim()
             self.executor.prepare(self.directory)
@@ -125,7 +125,9 @@ class Study:
 
     def _tracked(self, observer: Observer) -> Trackers:
         # Trials are no runs of the study: their one figure is the rate that they settle.
-        return Trackers([] if self.on_validation else self.config.report_to, self.config, self.directory, observer)
+        return Trackers(
+            () if self.on_validation else self.config.report_to or (), self.config, self.directory, observer
+        )
 
     def _run(self, observer: Observer) -> None:
         of_executor = [self.executor.remark] if self.executor.remark else []
