@@ -1,7 +1,7 @@
 # `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
-# `make check` is for every change: lint, types and the tests of what changed, in a minute. `make conformance` tests the whole
-# product of methods and architectures, which `make test` covers by a few of each kind, and writes the tables in the documents;
-# `make exports` tries the exports that their tables lack.
+# `make check` is for every change: lint, types and the tests of what changed, in a minute. `make conformance` runs every case of
+# what `make test` covers by some (methods on architectures, exports, drawn examples, whole tutorials), and writes the tables in
+# the documents; `make exports` tries the exports that their tables lack.
 # `make durations` runs the tests and writes down what each file of them took, by which they are ordered and chosen.
 # `make docs` builds the site of the documents into site/; `make reference` writes anew what pages say of commands and keys.
 

@@ -49,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
         if not hasattr(config, "workerinput"):
             config.pluginmanager.register(WrittenDurations())
     path = config.getoption("--conformance")
+    if path is not None:
+        from examples import take_every
+
+        take_every()
     if path is not None and not hasattr(config, "workerinput"):
         from conformance import Conformance
 
@@ -61,9 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the pairs of a method and an architecture that cannot be, and begin with the longest files.
+    """Leave out what is for `make conformance` alone and pairs that cannot be, and begin with the longest files.
 
-    That such pairs are refused is a test of its own.
+    That a method is refused by an architecture without a place for it is a test of its own.
     """
     from afina.backbone.rows import ROWS
     from conformance import can_be, pair_of
@@ -76,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pair = pair_of(inside) if any(kind in inside for kind in lacking) else None
         return pair is None or can_be(*pair)
 
-    left_out = [item for item in items if not possible(item)]
+    whole = config.getoption("--conformance") is not None
+    left_out = [item for item in items if not possible(item) or not (whole or item.get_closest_marker("whole") is None)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
@@ -87,22 +92,38 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+    # By its usual thresholds looking for garbage takes a tenth of the time wherever many small things are made.
+    gc.set_threshold(50_000, 20, 50)
     # Each `torch.manual_seed` writes down the stack for every kind of card that might be started later, which in the
     # depths of pytest takes a thousand times as long as the seed.
     torch = sys.modules.get("torch")
+    if torch is not None:
+        import torch.fx.config as tracing
+
+        # Nobody reads where in the source each node of a graph that is traced came from, which takes a tenth of tracing.
+        tracing.do_not_emit_stack_traces = True
     if torch is not None and not torch.cuda.is_available():
         torch.cuda.manual_seed_all = torch.xpu.manual_seed_all = torch.mtia.manual_seed_all = lambda seed: None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give a test that is marked `pairs(methods, families)` its pairs, as `name` and `family`."""
+    """Give a test the cases of its marker: those that cover the rest, or with `--conformance` all of them.
+
+    `pairs(methods, families)` gives pairs, as `name` and `family`; `covered(names, some, every)` is a `parametrize` by some
+    or by every case.
+    """
+    whole = metafunc.config.getoption("--conformance") is not None
     marker = metafunc.definition.get_closest_marker("pairs")
     if marker is not None:
         from pairs import covering
 
-        whole = metafunc.config.getoption("--conformance") is not None
         pairs = covering(*marker.args, **marker.kwargs, whole=whole)
         metafunc.parametrize(("name", "family"), pairs, ids=[f"{name}-{family}" for name, family in pairs])
+    for marker in metafunc.definition.iter_markers("covered"):
+        names, some, every = marker.args
+        some, every = list(some), list(every)
+        assert [case for case in some if case in every] == some, f"{metafunc.definition.nodeid}: no case of all of them"
+        metafunc.parametrize(names, every if whole else some, **marker.kwargs)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,8 +1,8 @@
 """Pairs of a method and an architecture: which are tested, and what their tests build, put in and compare.
 
 A test marked `@pytest.mark.pairs(METHODS, ARCHITECTURES)` gets `name` and `family` of a covering set: every method on the
-architectures of `COVERING_FAMILIES`, every architecture with the methods of `COVERING_METHODS`. `make conformance` takes
-the whole product. What the set still catches is shown by `tests/mutations.py`.
+architectures of `COVERING_FAMILIES` (or those that it names as `fully`), every architecture with the methods of
+`COVERING_METHODS`. `make conformance` takes the whole product. What the set still catches is shown by `tests/mutations.py`.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +22,10 @@ from families import load_family
 COVERING_FAMILIES = ("bert", "deberta-v2", "gpt2", "gemma2", "t5", "vit")
 """One of each kind: absolute and relative positions, a fused projection kept transposed, fewer key heads than query heads
 with windows and capped scores, an encoder with a decoder, and pixels."""
+COVERING_TEXT = ("bert", "albert", "modernbert", "deberta-v2", "gpt2", "gemma2", "t5", "bart")
+"""Architectures of texts for what is done layer by layer: layers that are one, windows and two halves are among them."""
+COVERING_LAYOUTS = (*COVERING_TEXT, "phi3", "vit", "whisper")
+"""And for what goes by the names and forms of weights: another fused projection, pixels and sound."""
 COVERING_METHODS = ("houlsby", "lora", "prefix")
 """One for each kind of site: hidden states, linear layers, attention."""
 
@@ -31,17 +35,17 @@ Loader = Callable[[str], Path]
 
 
 def covering(
-    methods: Iterable[str], families: Iterable[str], *, unless: Callable[[str, str], bool] = lambda name, family: False,
-    whole: bool = False,
+    methods: Iterable[str], families: Iterable[str], *, fully: Iterable[str] = COVERING_FAMILIES,
+    unless: Callable[[str, str], bool] = lambda name, family: False, whole: bool = False,
 ) -> list[tuple[str, str]]:  # fmt: skip
     """Return the pairs to test of the product of `methods` and `families`, or the whole product.
 
-    `unless` says which pairs cannot be.
+    Every method comes with the families of `fully`; `unless` says which pairs cannot be.
     """
     return [
         (name, family)
         for family, name in product(families, methods)
-        if (whole or name in COVERING_METHODS or family in COVERING_FAMILIES) and not unless(name, family)
+        if (whole or name in COVERING_METHODS or family in fully) and not unless(name, family)
     ]
 
 
