@@ -44,7 +44,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.parametrize("to", ["gguf", "gguf-lora", "merged", "onnx", "openvino"])
+@pytest.mark.covered("to", ["gguf", "gguf-lora", "merged", "onnx"], ["gguf", "gguf-lora", "merged", "onnx", "openvino"])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
     to: str, made: tuple[Path, str], small_disk: Path, family_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

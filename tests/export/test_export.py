@@ -48,7 +48,12 @@ def test_biases_that_a_model_has_no_place_for_are_not_merged(
         merge(loaded, tmp_path / "merged")
 
 
-@pytest.mark.pairs(MERGEABLE, FAMILIES, unless=lambda name, family: name == "bitfit" and family in BIASLESS)
+@pytest.mark.pairs(
+    MERGEABLE,
+    FAMILIES,
+    fully=("bert", "gpt2", "t5"),
+    unless=lambda name, family: name == "bitfit" and family in BIASLESS,
+)
 def test_merged_is_a_plain_model_with_the_same_logits(
     name: str, family: str, family_folder: Loader, tmp_path: Path
 ) -> None:
@@ -75,8 +80,7 @@ def test_a_merged_model_that_does_not_fit_is_an_error_of_the_system(family_folde
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "phi3"])
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.pairs(KNOWN, ["bert", "gpt2", "t5", "phi3"], fully=("bert", "gpt2"))
 @pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning")
 def test_peft_reads_an_export(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     loaded = afina.load(folder_of(name, family, family_folder, tmp_path))
@@ -101,8 +105,7 @@ def test_adalora_of_unlike_slices_has_no_word_in_peft(family_folder: Loader, tmp
         write_peft(loaded, tmp_path / "peft")
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
-@pytest.mark.parametrize("name", ["lora", "adalora", "dora", "ia3", "svd"])
+@pytest.mark.pairs(["lora", "adalora", "dora", "ia3", "svd"], ["bert", "gpt2", "llama"], fully=("gpt2",))
 def test_changes_of_weights_become_a_lora(name: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
     """At full rank nothing is lost, by any method; what a lower one loses is measured."""
     folder = folder_of(name, family, family_folder, tmp_path)

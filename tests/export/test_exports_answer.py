@@ -22,6 +22,7 @@ from afina.methods.base import make_method
 from afina.predictor.load import load
 from commands import afina, refused
 from exports import chatting
+from gguf_files import ONE_LAYER, save_speaker
 from pairs import stir
 
 SHORT = GenerationSettings(max_new_tokens=12)
@@ -59,7 +60,7 @@ def test_an_export_writes_what_its_adapter_writes(made: tuple[Path, Path]) -> No
 
 
 def test_a_graph_writes_and_is_evaluated_by_the_same_commands(made: tuple[Path, Path], tmp_path: Path) -> None:
-    adapter, folder = made[0], made[0].parent
+    adapter, folder = chatting(save_speaker("llama", tmp_path / "base", **ONE_LAYER["llama"]), tmp_path), made[0].parent
     out = export_adapter(adapter, "onnx", out=tmp_path / "out", data=str(folder / "talks.jsonl"), rows=2).folder
     for how in (SHORT, SHORT.changed(temperature=0.8, seed=5)):  # its draws are ours
         ours, theirs = (api.generate(place, QUESTIONS, how, chat=True).replies for place in (adapter, out))

@@ -32,12 +32,12 @@ TEXTS = [
     "good film",
     "the login works not my password is broken",
 ]
-QUICK = [
-    ("prefix", "modernbert", NUMBER), ("loreft", "deberta-v2", SEVERAL), ("prompt", "roberta", TAGS),
-    ("bitfit", "vit", CLASSES),
-    ("lora", "mpnet", VECTORS),
+QUICK = [("prefix", "modernbert", NUMBER)]
+"""What stays a branch, beside LoRA on BERT (`made`): what is traced is ONNX's too, where each kind of answer is tested."""
+FURTHER = [
+    ("loreft", "deberta-v2", SEVERAL), ("prompt", "roberta", TAGS), ("bitfit", "vit", CLASSES), ("lora", "mpnet", VECTORS),
 ]  # fmt: skip
-"""Each kind of site, of encoder and of answer once, beside LoRA on BERT (`made`)."""
+"""The other kinds of site, of encoder and of answer, for `make conformance`."""
 SETTINGS = {name: {"length": 3} for name in ("prompt", "ptuning")}
 """Shorter prompts than their own: the small models have positions for few tokens besides those of a text."""
 
@@ -45,7 +45,9 @@ SETTINGS = {name: {"length": 3} for name in ("prompt", "ptuning")}
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test each target, and the adapters to export: a few, or of every architecture and method for the tables."""
     if "kind" in metafunc.fixturenames:
-        quick = [] if metafunc.config.getoption("--exports") else [(to, kind) for to in GRAPHS for kind in QUICK]
+        whole = metafunc.config.getoption("--conformance") is not None
+        tried = [] if metafunc.config.getoption("--exports") else [*QUICK, *FURTHER] if whole else QUICK
+        quick = [(to, kind) for to in GRAPHS for kind in tried]
         every = exports_to_try(metafunc.config, (), (*ENCODERS, "vit"), GRAPHS)
         more = [(to, (name, family, CLASSES)) for to, name, family in every]
         kinds = [*quick, *(own for own in more if own not in quick)]
@@ -170,7 +172,7 @@ def see_padding(loaded: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("fault", [drop_scale, see_padding])
+@pytest.mark.covered("fault", [see_padding], [drop_scale, see_padding])
 def test_a_graph_that_is_not_the_adapter_is_refused(
     fault: Callable[[Any], None], to: str, family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

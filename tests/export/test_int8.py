@@ -1,6 +1,8 @@
 """Graphs in eight bits: what that gains and loses is measured on the same rows, said, and bounded."""
 
 from collections.abc import Callable
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from afina import api
 from afina.data.rows import Rows
 from afina.errors import AfinaError, UsageError
 from afina.export import int8
+from afina.export.export import Exported
 from afina.export.int8 import loss_of
 from afina.export.int8_target import Int8Target
 from afina.export.manifest import read_manifest
@@ -22,7 +25,7 @@ from afina.measure.bootstrap import Estimate
 from afina.words.notes import said_note
 from exports import chatting, folder_of, rewriting, save_pairs, save_talks
 from families import BOTH, DECODERS
-from gguf_files import save_speaker
+from gguf_files import ONE_LAYER, save_speaker
 
 Loader = Callable[..., Path]
 TEXTS = ["my parcel is late", "where is the kettle please", "good film", "the login works not my password is broken"]
@@ -48,52 +51,73 @@ def needed(to: str) -> None:
         pytest.importorskip(module, reason=f"--to {to} --int8 needs {module}")
 
 
+@pytest.fixture(scope="module")
+def source(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an adapter that labels."""
+    return folder_of("lora", "bert", family_folder, tmp_path_factory.mktemp("labels"))
+
+
+@pytest.fixture(scope="module")
+def rounded(source: Path, rows: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Exported]:
+    """Give what is exported of it in eight bits."""
+
+    @cache
+    def export(to: str, way: str) -> Exported:
+        needed(to)
+        out = tmp_path_factory.mktemp("rounded") / "out"
+        return api.export(source, to, out, data=rows, int8=way, at_most=1.0)
+
+    return export
+
+
+def graph_of(folder: Path) -> str:
+    """Name the file of a graph that holds its weights: of so small a model OpenVINO's XML grows."""
+    return RUNTIMES[read_manifest(folder).runtime].file.replace(".xml", ".bin")
+
+
 @pytest.mark.parametrize(("to", "way"), WAYS)
 def test_what_rounding_gains_and_loses_is_said(
-    to: str, way: str, rows: str, family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    to: str, way: str, source: Path, rounded: Callable[[str, str], Exported]
 ) -> None:
-    needed(to)
-    source = folder_of("lora", "bert", family_folder, tmp_path)
-    made = [api.export(source, to, tmp_path / "out", data=rows, int8=way, at_most=1.0)]
-    found = made[0].parity.narrowed
-    if way == "static":
-        # What it costs has been measured, in two processes.
-        monkeypatch.setattr(int8, "cost_of", lambda *_: found.after)
-        made.append(api.export(source, to, tmp_path / "again", data=rows, int8=way, at_most=1.0))
-    graph = RUNTIMES[read_manifest(made[0].folder).runtime].file.replace(
-        ".xml", ".bin"
-    )  # of so small a model the XML grows
-    assert (made[0].folder / graph).stat().st_size < found.before.size
+    made = rounded(to, way)
+    found = made.parity.narrowed
+    assert (made.folder / graph_of(made.folder)).stat().st_size < found.before.size
     assert min(found.before.memory, found.after.memory) > 1e6
     assert found.loss.low <= found.loss.value <= found.loss.high
-    assert 1e-4 < made[0].parity.difference < 0.3 * made[0].parity.scale, "rounded, and not to nonsense"
-    told = made[0].merging or ""
+    assert 1e-4 < made.parity.difference < 0.3 * made.parity.scale, "rounded, and not to nonsense"
+    told = made.merging or ""
     assert ("by what 96 train rows (drawn with seed 0) show" in told) == (way == "static")
     assert "in float stay the head's last layer" in told
     assert "camadas" in said_note(told, "pt")
     layers = sum(site.name.startswith("encoder") for site, _ in afina.load(source).adapter.placed())
     assert found.rounded.layers > layers
-    opened = open_export(made[0].folder)
+    opened = open_export(made.folder)
     assert opened.manifest.precision.startswith("int8")
-    assert api.check_export(made[0].folder).difference == 0
-    if way == "static":  # the same rows were drawn, and gave the same graph
-        one, other = (read_manifest(own.folder).files[graph]["sha256"] for own in made)
-        assert one == other
+    assert api.check_export(made.folder).difference == 0
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take a writer of each runtime, and one of two halves; `make conformance` takes every architecture."""
-    if "writer" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--conformance") is not None
-        every = [(to, family) for to in ("onnx", "openvino") for family in (*DECODERS, *BOTH)]
-        metafunc.parametrize("writer", every if whole else [("onnx", "t5"), ("openvino", "gpt2")], ids="-".join)
+@pytest.mark.covered("to", ["onnx"], [to for to, way in WAYS if way == "static"])
+def test_the_same_rows_are_drawn_and_give_the_same_graph(
+    to: str, source: Path, rows: str, rounded: Callable[[str, str], Exported], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    before = rounded(to, "static")
+    # What it costs has been measured, in two processes.
+    monkeypatch.setattr(int8, "cost_of", lambda *_: before.parity.narrowed.after)
+    again = api.export(source, to, tmp_path / "again", data=rows, int8="static", at_most=1.0)
+    one, other = (read_manifest(own.folder).files[graph_of(own.folder)]["sha256"] for own in (before, again))
+    assert one == other
 
 
-def test_what_writes_is_rounded(writer: tuple[str, str], tmp_path: Path) -> None:
-    to, family = writer
+# A writer of each runtime, the second in two halves.
+@pytest.mark.covered(
+    ("to", "family"), [("onnx", "gpt2"), ("openvino", "bart")], product(("onnx", "openvino"), (*DECODERS, *BOTH))
+)
+def test_what_writes_is_rounded(to: str, family: str, tmp_path: Path) -> None:
     needed(to)
     save, rows = (rewriting, save_pairs) if family in BOTH else (chatting, save_talks)
-    data, source = rows(tmp_path / "rows.jsonl"), save(save_speaker(family, tmp_path / "base"), tmp_path)
+    base = save_speaker(family, tmp_path / "base", **ONE_LAYER.get(family, {}))
+    data, source = rows(tmp_path / "rows.jsonl"), save(base, tmp_path)
     way = {"onnx": "dynamic", "openvino": "weights"}[to]
     made = api.export(source, to, tmp_path / "out", data=data, rows=9, int8=way, at_most=1.0)
     found = made.parity.narrowed
@@ -113,9 +137,8 @@ def test_what_writes_is_rounded(writer: tuple[str, str], tmp_path: Path) -> None
 
 
 def test_a_loss_that_is_sure_is_refused(
-    rows: str, family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = folder_of("lora", "bert", family_folder, tmp_path)
 
     def worse(task: Any, tokens: Any, before: Any, after: Any) -> Any:
         return loss_of(task, tokens, np.eye(2)[tokens.labels], np.eye(2)[1 - tokens.labels])
@@ -133,13 +156,12 @@ def test_a_loss_that_is_sure_is_refused(
 
 
 def test_what_cannot_be_rounded_is_said_before_any_work(
-    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match=r"--int8 of --to onnx is dynamic or static or none, not 'statics'.*'static'"):
         make_target("onnx", {"int8": "statics"})
     with pytest.raises(UsageError, match=r"--at-most should be from 0 to 1, not 3"):
         make_target("onnx", {"at_most": 3.0})
-    source = folder_of("lora", "bert", family_folder, tmp_path)
     with pytest.raises(UsageError, match=r"train rows show, and those of this adapter are not here; give --data"):
         api.export(source, "onnx", tmp_path / "out", int8="static")
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)

@@ -78,6 +78,16 @@ def made(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return exported("lora", "bert", family_folder, tmp_path_factory.mktemp("made"))[1]
 
 
+@pytest.fixture(scope="module")
+def beside(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give an export that was held against a person's rows, and whose weights stand beside its graph."""
+    folder = tmp_path_factory.mktemp("beside")
+    (folder / "rows.csv").write_text("text,label\n" + "Ana Souza owes 310 reais,no\nit works,yes\n" * 8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_file, "_LARGEST", 1)  # of protobuf's two gigabytes
+        return exported("lora", "bert", family_folder, folder, data=str(folder / "rows.csv"))[1]
+
+
 @pytest.fixture
 def copied(made: Path, tmp_path: Path) -> Path:
     """Give a copy of it to spoil."""
@@ -100,12 +110,8 @@ def test_an_export_is_looked_at_again_without_its_adapter(made: Path, tmp_path: 
     assert "difference from what the adapter gave then" in shown.stdout
 
 
-def test_what_an_export_keeps_to_be_asked_again_is_nobodys_row(
-    made: Path, family_folder: Loader, tmp_path: Path
-) -> None:
-    (tmp_path / "rows.csv").write_text("text,label\n" + "Ana Souza owes 310 reais,no\nit works,yes\n" * 8)
-    _, folder = exported("lora", "bert", family_folder, tmp_path, data=str(tmp_path / "rows.csv"))
-    with np.load(folder / PROBE) as ours, np.load(made / PROBE) as theirs:
+def test_what_an_export_keeps_to_be_asked_again_is_nobodys_row(made: Path, beside: Path) -> None:
+    with np.load(beside / PROBE) as ours, np.load(made / PROBE) as theirs:
         assert {*ours} == {*theirs}
         asked = [name for name in ours if "/" not in name]
         assert asked
@@ -189,11 +195,8 @@ def test_every_kind_of_answer_leaves(
             assert list(one.labels) == list(other.labels) == third["labels"]
 
 
-def test_what_one_file_cannot_hold_has_its_weights_beside_it(
-    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(onnx_file, "_LARGEST", 1)  # of protobuf's two gigabytes
-    ours, folder = exported("lora", "bert", family_folder, tmp_path)
+def test_what_one_file_cannot_hold_has_its_weights_beside_it(beside: Path, tmp_path: Path) -> None:
+    ours, folder = afina.load(beside.parent / "adapter"), Path(shutil.copytree(beside, tmp_path / "copied"))
     assert "model.onnx.data" in read_manifest(folder).files
     for one, third in zip(ours.predict(TEXTS), alone(folder, *TEXTS), strict=True):
         assert one.label == third["label"]

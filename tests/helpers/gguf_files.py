@@ -18,6 +18,11 @@ ARCHITECTURES = {
     "gemma3_text": "gemma3", "gpt2": "gpt2",
 }  # fmt: skip
 """What GGUF calls the families of `families.py`."""
+ONE_LAYER = {
+    "gpt2": {"num_hidden_layers": 1}, "llama": {"num_hidden_layers": 1}, "t5": {"num_layers": 1, "num_decoder_layers": 1},
+    "bart": {"encoder_layers": 1, "decoder_layers": 1},
+}  # fmt: skip
+"""Settings of `save_speaker` by family where a second layer would only take its time: to trace a graph takes seconds each."""
 
 
 def save_speaker(family: str, folder: Path, **more: Any) -> Path:
