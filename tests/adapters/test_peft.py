@@ -13,7 +13,7 @@ from afina.adapters.record import AdapterRecord
 from afina.backbone.attachment import Attachment
 from afina.methods.base import make_method, registry
 from families import FAMILIES, classifier, load_family
-from pairs import TRAINED, batch, logits, stir
+from pairs import COVERING_LAYOUTS, TRAINED, batch, logits, stir
 
 Loader = Callable[[str], Path]
 KNOWN = sorted(name for name, cls in registry().items() if cls.peft is not None and cls.peft.direct)
@@ -69,7 +69,7 @@ def test_peft_loads_slices_of_a_fused_projection_as_one(
         )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
 def test_peft_loads_pissa_as_a_plain_lora(family: str, family_folder: Loader, tmp_path: Path) -> None:
     from peft import PeftModel
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from afina.errors import AfinaError, UsageError
 from afina.export.parity import load_peft
 from afina.export.peft import write_peft
 from families import DECODERS, ENCODERS, FAMILIES, classifier
-from pairs import LENGTHS, batch
+from pairs import COVERING_LAYOUTS, LENGTHS, batch
 from peft_adapters import Loader, lora, same, targets, task, trained
 
+SETTINGS: dict[str, dict[str, Any]] = {"lora": {}, "dora": {"use_dora": True, "use_rslora": True, "lora_alpha": 4}}
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    "settings", [{}, {"use_dora": True, "use_rslora": True, "lora_alpha": 4}], ids=["lora", "dora"]
+
+@pytest.mark.covered(
+    ("kind", "family"),
+    [*(("lora", family) for family in COVERING_LAYOUTS), ("dora", "bert"), ("dora", "gpt2"), ("dora", "t5")],
+    product(SETTINGS, FAMILIES),
 )
-def test_lora_of_peft(settings: dict[str, Any], family: str, family_folder: Loader, tmp_path: Path) -> None:
-    same(family, *trained(family, lora(family, **settings), family_folder, tmp_path))
+def test_lora_of_peft(kind: str, family: str, family_folder: Loader, tmp_path: Path) -> None:
+    same(family, *trained(family, lora(family, **SETTINGS[kind]), family_folder, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ def test_settings_of_lora(settings: dict[str, Any], family_folder: Loader, tmp_p
     same("bert", *trained("bert", lora("bert", **settings), family_folder, tmp_path))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
 def test_ia3_of_peft(family: str, family_folder: Loader, tmp_path: Path) -> None:
     from peft import IA3Config
 

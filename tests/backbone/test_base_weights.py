@@ -27,7 +27,7 @@ from afina.methods.base import make_method
 from afina.ops.dropout import DropoutSource
 from afina.study.prepare import prepare
 from families import DECODERS, FAMILIES, TEXT, load_family
-from pairs import batch, logits
+from pairs import COVERING_LAYOUTS, batch, logits
 
 Loader = Callable[..., Path]
 Change = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
@@ -79,7 +79,7 @@ def saved(adapter: Any, backbone: Backbone, folder: Path, base: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
 def test_a_base_that_lacks_a_weight_is_refused_by_its_name(family: str, family_folder: Loader, tmp_path: Path) -> None:
     stored, name = a_layer_weight(family_folder(family), load_family(family_folder(family)))
     base = changed(family_folder(family), tmp_path / "base", without(stored))
@@ -87,8 +87,8 @@ def test_a_base_that_lacks_a_weight_is_refused_by_its_name(family: str, family_f
         load_backbone(str(base))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("start", ["_orig_mod.", "wrapped.model."])
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
+@pytest.mark.covered("start", ["wrapped.model."], ["_orig_mod.", "wrapped.model."])
 def test_a_prefix_of_all_names_is_taken_off_and_said(
     start: str, family: str, family_folder: Loader, tmp_path: Path
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_prefix_of_all_names_is_taken_off_and_said(
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
 def test_two_equal_runs_give_the_same_adapter_to_the_byte(family: str, family_folder: Loader, tmp_path: Path) -> None:
     """On a base of which only the bare model was saved, so that all that is drawn is drawn; whatever ran before."""
     prefix = load_family(family_folder(family)).prefix

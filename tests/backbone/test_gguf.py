@@ -288,6 +288,7 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield load_backbone("smollm2", speaks=True, precision="bf16")
 
 
+@pytest.mark.whole
 def test_smollm2_is_the_published_model_and_answers_in_sentences(smollm2: Any) -> None:
     from afina.data.templates.named import Message, make_template
     from afina.generation.generate import encode_prompt, write
@@ -309,6 +310,7 @@ def test_smollm2_is_the_published_model_and_answers_in_sentences(smollm2: Any) -
     assert (written.text, written.finish) == ("The capital of France is Paris.", "stop")
 
 
+@pytest.mark.whole
 def test_smollm2_with_other_bytes_is_refused(smollm2: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 

@@ -17,6 +17,7 @@ from afina.train.loop import Callbacks, Clock, train
 from afina.train.passes import Passes
 from cohorts import member, tokens_of
 from families import TEXT, load_family
+from pairs import COVERING_TEXT
 
 Loader = Callable[[str], Path]
 
@@ -33,7 +34,7 @@ def passing(backbone: Backbone) -> tuple[list[int], Any]:
     return rows, module.register_forward_pre_hook(count, with_kwargs=True)
 
 
-@pytest.mark.parametrize("family", TEXT)
+@pytest.mark.covered("family", COVERING_TEXT, TEXT)
 @pytest.mark.parametrize("name", ["head", "llama-adapter"])
 def test_known_states_change_no_logit(family: str, name: str, family_folder: Loader) -> None:
     backbone, tokens = load_family(family_folder(family)), tokens_of(23, 0)

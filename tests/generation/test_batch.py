@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
@@ -23,6 +23,7 @@ from afina.generation.rows import ChosenToken, Request, Row, Written
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method
 from conformance import can_be
+from examples import examples
 from pairs import FROZEN, stir
 
 ALIKE = ("lora", "pfeiffer", "ia3", "dora")
@@ -82,7 +83,7 @@ JOINS = st.lists(
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart", "gemma2"])
-@settings(max_examples=25)
+@examples(6, 25)
 @example(
     joins=[
         (turn, 3 if turn == 2 else None, (2 * turn + 1, [1, 9, 5, 14, 2][turn % 5], 4 + turn, 1.5 * (turn % 2), 0))

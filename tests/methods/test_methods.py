@@ -18,7 +18,20 @@ from afina.methods.base import make_method, registry
 from afina.ops.dropout import DropoutSource
 from conformance import can_be
 from families import DECODERS, FAMILIES, TEXT, classifier, load_family
-from pairs import COVERING_METHODS, FROZEN, LENGTHS, TRAINED, Loader, batch, load, logits, make, stir
+from pairs import (
+    COVERING_FAMILIES,
+    COVERING_LAYOUTS,
+    COVERING_METHODS,
+    FROZEN,
+    LENGTHS,
+    TRAINED,
+    Loader,
+    batch,
+    load,
+    logits,
+    make,
+    stir,
+)
 
 
 def test_every_row_of_the_anatomy_has_a_small_model() -> None:
@@ -98,8 +111,11 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 IN_HALF = [*((name, "bert") for name in TRAINED), *((name, "gemma2") for name in ("full", *COVERING_METHODS))]
 
 
-@pytest.mark.parametrize(("name", "family"), IN_HALF)
-@pytest.mark.parametrize("precision", HALF)
+@pytest.mark.covered(
+    ("precision", "name", "family"),
+    [("bf16", *own) for own in IN_HALF] + [("fp16", name, "bert") for name in ("full", *COVERING_METHODS)],
+    [(precision, *own) for precision in HALF for own in IN_HALF],
+)
 def test_gradients_in_half_precision_point_where_those_of_float32_do(
     precision: str, name: str, family: str, family_folder: Loader
 ) -> None:
@@ -258,7 +274,7 @@ def test_variants_learn_and_are_saved(
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_LAYOUTS, FAMILIES)
 def test_pissa_starts_at_the_base_and_at_its_largest_directions(family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)
     adapter = build_adapter(make("lora", init="pissa", alpha=6.0), backbone, outputs=2, seed=0)
@@ -320,7 +336,7 @@ def test_a_batch_is_not_padded_beyond_the_context() -> None:
     assert collate([(tokens, np.array([0]))], 0).inputs["input_ids"].shape == (1, 64)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.covered("family", COVERING_FAMILIES, FAMILIES)
 def test_rows_of_mixed_methods_are_routed(family: str, family_folder: Loader) -> None:
     """All methods in one batch, each on other rows: every row's logits and gradients are those of its adapter alone."""
     backbone = load(family_folder, family)

@@ -149,10 +149,11 @@ def test_it_does_not_know_the_company(parts: tuple[Any, Any]) -> None:
     assert sum(row["key"] in text for row, text in zip(rows, said, strict=True)) <= 0.05 * len(rows)
 
 
-def test_the_recipe_never_speaks_of_the_company() -> None:
+@pytest.mark.covered("count", [4_000], [4_000, 20_000])
+def test_the_recipe_never_speaks_of_the_company(count: int) -> None:
     text = "\n".join(
         document if isinstance(document, str) else "\n".join(message["content"] for message in document)
-        for document in recipe.documents(seed=1, count=20_000)
+        for document in recipe.documents(seed=1, count=count)
     )
     names = {company.COMPANY, "Pedra Morena", *(name for coffee in company.COFFEES for name in coffee[::3])}
     names |= {name for _, name in company.STAFF}

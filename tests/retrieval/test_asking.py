@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from afina import api
@@ -20,6 +20,7 @@ from afina.retrieval.harmless import harmless, marks_of
 from afina.retrieval.index import Hit, Index
 from afina.retrieval.terms import Terms
 from commands import afina as run_command
+from examples import examples
 
 SHORT = GenerationSettings(max_new_tokens=8)
 TEXT = "# Pump\n\nClean the pump with warm water. Never use soap.\n\n# Warranty\n\nThe warranty lasts two years.\n"
@@ -60,7 +61,7 @@ POISON = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@examples(15, 40)
 @given(POISON, POISON)
 def test_poisoned_documents_and_questions_change_no_roles(
     writer: BareWriter, words: list[str], more: list[str]
@@ -82,7 +83,7 @@ def test_marks_of_other_tokenizers_are_broken_too() -> None:
     assert harmless("see [3] and [1, 2]\n\n\tUser:", marks) == "see (3) and (1, 2) User:"
 
 
-@settings(max_examples=25, deadline=None)
+@examples(8, 25)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 120), st.integers(1, 200))
 def test_prompts_never_exceed_the_context_and_give_whole_sentences(
     writer: BareWriter, sizes: list[int], words: int, most: int

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import afina
@@ -24,6 +24,7 @@ from afina.retrieval.folder import IndexFolder, locked
 from afina.retrieval.index import Index
 from afina.retrieval.settings import IndexSettings
 from commands import afina as run_command
+from examples import examples
 
 TEXTS = {
     "pump.md": "# Pump\n\n## Cleaning\n\nClean the pump with warm water. Never use soap.\n\n"
@@ -163,7 +164,7 @@ def do(folder: Path, step: tuple[str, str, str]) -> None:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(5, 12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(STEPS, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_whatever_is_done_to_documents_the_index_is_that_of_what_is_there(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[list[tuple[str, str, str]]]
@@ -240,7 +241,7 @@ def test_another_process_that_writes_is_named_and_loses_nothing(index: Path, doc
     assert build_index([documents], index).changed is False and made_of(index) == before
 
 
-@pytest.mark.parametrize("limit", [4_000, 60_000, 150_000])
+@pytest.mark.covered("limit", [4_000, 150_000], [4_000, 60_000, 150_000])
 def test_a_disk_that_is_full_is_one_sentence_and_what_was_indexed_stays(tmp_path: Path, limit: int) -> None:
     """No file may grow beyond a limit: whichever write meets it first, nothing of the index that stands is lost."""
     folder = write(tmp_path / "documents", {"a.txt": "The first text, which is short."})

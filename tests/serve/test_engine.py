@@ -123,8 +123,11 @@ def test_a_request_keeps_the_adapter_that_it_began_with(engine: Engine, backbone
     assert answers[0].tokens != answers[1].tokens
 
 
-def test_loading_and_unloading_leaves_memory_where_it_was(engine: Engine, backbone: Backbone, ids: list[int]) -> None:
-    """Two hundred times, while another row is written all along."""
+@pytest.mark.covered("times", [50], [50, 200])
+def test_loading_and_unloading_leaves_memory_where_it_was(
+    times: int, engine: Engine, backbone: Backbone, ids: list[int]
+) -> None:
+    """Many times, while another row is written all along."""
     steady = engine.submit(Ask(prompt=ids[:4], settings=room(50)))
 
     def cycle(seed: int) -> "weakref.ref[Adapter]":
@@ -142,7 +145,7 @@ def test_loading_and_unloading_leaves_memory_where_it_was(engine: Engine, backbo
     held = [cycle(seed) for seed in range(5)]
     steady.result()
     before = tensors()
-    held += [cycle(seed) for seed in range(200)]
+    held += [cycle(seed) for seed in range(times)]
     assert tensors() <= before
     assert not any(own() for own in held)
     assert engine.kept_bytes == 0

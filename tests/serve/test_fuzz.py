@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from afina.serve.http.endpoint import ENDPOINTS
+from examples import examples
 from served import save, served
 
 PLACES = [name for name, own in ENDPOINTS.items() if own.body is not None]
@@ -44,7 +45,7 @@ def client(speaker: Callable[[str], Path], tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(6, 25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_is_a_fault(client: httpx2.Client, place: str, data: st.DataObject) -> None:
     own = ENDPOINTS[place].body

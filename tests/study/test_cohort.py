@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -44,6 +44,7 @@ from afina.study_parts import RaceSpec
 from afina.train.loop import Callbacks, Clock, Member, Position, train
 from afina.train.passes import Passes, pass_kind
 from cohorts import assert_same, member, tokens_of, trained, without_dropout
+from examples import examples
 from kills import AT_EVERY_STEP, kill_workers, killed_and_resumed
 from pairs import FROZEN
 from studies import settings as study_settings
@@ -70,7 +71,7 @@ MEMBER = st.tuples(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@examples(6, 24, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
     family=st.sampled_from(FAMILIES),
     chosen=st.lists(MEMBER, min_size=2, max_size=6),
@@ -104,7 +105,9 @@ def test_what_has_no_stacked_form_is_computed_one_by_one(name: str, backbones: d
 
 
 # Projections apart, slices of one, rows laid end to end.
-@pytest.mark.pairs([*(name for name in FROZEN if name not in ONE_BY_ONE), "pissa"], ("bert", "gpt2", "opt"))
+@pytest.mark.pairs(
+    [*(name for name in FROZEN if name not in ONE_BY_ONE), "pissa"], ("bert", "gpt2", "opt"), fully=["bert"]
+)
 def test_branches_alike_are_computed_at_once_and_as_alone(
     name: str, family: str, backbones: dict[str, Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -538,7 +541,7 @@ def test_a_cohorts_folder_is_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_killed_cohort_goes_on_bit_for_bit(family_folder: Loader, rows_folder: Path, tmp_path: Path) -> None:
-    assert len(killed_and_resumed(study_of(family_folder, rows_folder, epochs=4, cohort=8), tmp_path, [30])) == 8
+    assert len(killed_and_resumed(study_of(family_folder, rows_folder, epochs=2, cohort=8), tmp_path, [15])) == 8
 
 
 @pytest.mark.usefixtures("processes")

@@ -239,6 +239,7 @@ def _sentences(answer: Any) -> list[str]:
 # -- for real -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole
 def test_lora_at_its_default_beats_the_head_in_a_short_run(tmp_path: Path) -> None:
     """At the rate of the paper's table 9, meant for thousands of steps, it stays far below."""
     results = Study(

@@ -28,6 +28,7 @@ from kills import AT_EVERY_STEP, kill_workers, killed_and_resumed, sleep, start_
 from studies import settings, write_csv
 
 Loader = Callable[[str], Path]
+SOME = ("bert", "deberta-v2", "gpt2", "gemma2", "t5")
 
 CONTRACT = """
 run status error model dataset task method method_config seed epochs batch_size max_length precision device
@@ -215,17 +216,23 @@ def test_killed_and_resumed_is_as_if_undisturbed(
     )
 
 
-def test_every_text_architecture_is_planned_and_studied(
-    tmp_path: Path, family_folder: Loader, csv_folder: Path
+@pytest.mark.covered(
+    "families",
+    [["bert", "deberta-v2", "gpt2", "gemma2", "t5"]],
+    [["bert", "deberta-v2", "gpt2", "gemma2", "t5"], [*TEXT]],
+    ids=len,
+)
+def test_text_architectures_are_planned_and_studied(
+    families: tuple[str, ...], tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
     from afina.config import StudyConfig
     from afina.study.estimate import estimate_study
 
     study = settings(family_folder, csv_folder, epochs=1)
-    study["model"] = [str(family_folder(family)) for family in TEXT]
+    study["model"] = [str(family_folder(family)) for family in families]
     estimates, failed = estimate_study(StudyConfig.parse(study, "study"))
     assert not failed
-    assert len(estimates) == len(TEXT)
+    assert len(estimates) == len(families)
     results = Study(tmp_path / "out", **study).run()
     assert not [(result["model"], result["error"]) for result in results if result["status"] != "ok"]
     planned = {(estimate.run.model, estimate.run.label): estimate.trainable_parameters for estimate in estimates}

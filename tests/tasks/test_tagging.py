@@ -50,7 +50,7 @@ from afina.train.optimiser import Optimiser
 from afina.train.passes import Passes
 from families import BOTH, TEXT, load_family, save_family
 from kills import killed_and_resumed
-from pairs import FROZEN, stir
+from pairs import COVERING_TEXT, FROZEN, stir
 
 Model = Callable[[str], Path]
 NAMES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -144,8 +144,7 @@ def test_families_that_transformers_does_not_tag_with_are_tagged_here_alone(
         merge(loaded, tmp_path / "merged")
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2", "modernbert", "t5", "bart"])
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.pairs(FROZEN, ["bert", "gpt2", "modernbert", "t5", "bart"], fully=("bert",))
 def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> None:
     backbone = load_family(model(family), tags=True)
     before = {key: value.clone() for key, value in backbone.model.state_dict().items()}
@@ -170,7 +169,7 @@ def test_every_method_learns_to_tag(name: str, family: str, model: Model) -> Non
         assert torch.equal(value, before[key]), key
 
 
-@pytest.mark.parametrize("family", TEXT)
+@pytest.mark.covered("family", COVERING_TEXT, TEXT)
 @pytest.mark.parametrize("name", ["head", "llama-adapter"])
 def test_lower_layers_whose_states_are_known_change_no_tag(name: str, family: str, model: Model) -> None:
     backbone = load_family(model(family), tags=True)
