@@ -19,9 +19,11 @@ from afina.backbone.load import Backbone, load_backbone
 from afina.errors import AfinaError, UsageError
 from afina.generation.batch import WritingBatch
 from afina.generation.generate import encode_prompt, write
+from afina.generation.memory import Memory
 from afina.generation.rows import ChosenToken, Request, Row, Written
 from afina.generation.settings import GenerationSettings
 from afina.methods.base import make_method
+from afina.methods.prefix import KeysAndValues
 from conformance import can_be
 from examples import examples
 from pairs import FROZEN, stir
@@ -48,6 +50,7 @@ class Desk:
                             value.mul_(0.6)
                 self.adapters.append(made)
         self.ids = encode_prompt(self.backbone, TEXT)
+        self.memory = Memory(self.backbone)
         self.alone = cache(self._alone)
 
     def row(self, adapter: int, length: int, room: int, temperature: float, seed: int) -> Row:
@@ -62,9 +65,14 @@ class Desk:
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_rows_are_read_apart() -> Iterator[None]:
-    """Leave out what a row does not see wherever there is any of it: with so short texts it would not be worth while."""
+    """Leave out what a row does not see wherever there is any of it: with so short texts it would not be worth while.
+
+    And have rows of unlike size stand in blocks of their own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("afina.backbone.ways._SPARE", 0)
+        patch.setattr("afina.backbone.arranged._SMALL", 4)
+        patch.setattr("afina.backbone.kept._ROOM", 3)
         yield
 
 
@@ -113,6 +121,7 @@ def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
             for row, piece in batch.turn():
                 if piece.written is not None:
                     done[rows.index(row)] = piece.written
+            assert batch.kept_bytes <= at.memory.bytes_of(batch.rows)
             turn += 1
         assert batch.kept_bytes == 0
     for index, (row, (_, lives, _), one) in enumerate(zip(rows, joins, asked, strict=True)):
@@ -172,6 +181,50 @@ def test_a_row_that_leaves_frees_its_memory_in_the_same_turn(desk: Callable[[str
         assert (batch.running, batch.kept_bytes) == (0, 0)
 
 
+def test_a_long_row_takes_its_own_room_and_not_that_of_the_short_ones_beside_it(desk: Callable[[str], Desk]) -> None:
+    at = desk("llama")
+    prefix = 1 + FROZEN.index("prefix")
+    asked = [(number, 2, 6, 0.0, 0) for number in (0, 1, prefix, 0, 2, prefix, 1)]
+    asked.insert(4, (0, 14, 40, 0.0, 0))
+    rows = [at.row(*one) for one in asked]
+    written, most = at.memory.written_bytes, []
+    with WritingBatch(at.backbone) as batch:
+        for row in rows:
+            batch.add(row)
+        while batch.rows:
+            counted = at.memory.bytes_of(batch.rows)
+            batch.turn()
+            assert batch.kept_bytes <= counted
+            most.append((counted, batch.running))
+    # Of 54 places and the room behind them for one; of 8 for those without a prefix, and of 11 for those with one.
+    assert most[0] == (written * (54 + 6 + 5 * (8 + 3) + 2 * (11 + 3)), len(rows))
+    assert most[-2][1] == 1
+    assert [row.tokens for row in rows] == [at.alone(*one) for one in asked]
+
+
+def test_a_prefix_is_put_among_the_kept_keys_once(desk: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it may be: not where a window would count its places, where each token puts it before the others."""
+    calls: list[int] = []
+    before = KeysAndValues.before
+
+    def counted(self: Any, *given: Any) -> Any:
+        calls.append(given[0].shape[2])
+        return before(self, *given)
+
+    monkeypatch.setattr(KeysAndValues, "before", counted)
+    for family, again in (("llama", False), ("gemma2", True)):
+        at = desk(family)
+        row = at.row(1 + FROZEN.index("prefix"), 5, 6, 0.0, 0)
+        layers = len(at.backbone.anatomy.of_kind("layer"))
+        calls.clear()
+        with WritingBatch(at.backbone, prompt_tokens=3) as batch:
+            batch.add(row)
+            while batch.rows:
+                batch.turn()
+        assert len(calls) == layers * (7 if again else 1), "two pieces of a prompt and five tokens, or the first piece"
+        assert row.tokens == at.alone(1 + FROZEN.index("prefix"), 5, 6, 0.0, 0)
+
+
 def test_running_rows_go_on_while_a_long_prompt_is_read(desk: Callable[[str], Desk]) -> None:
     """Each turn reads a piece of it and writes a token of the others; a short prompt does not wait for its end."""
     at = desk("llama")
@@ -192,10 +245,10 @@ def test_running_rows_go_on_while_a_long_prompt_is_read(desk: Callable[[str], De
     assert counts[-1][1] > 0
 
 
-@pytest.mark.parametrize("adapter", ["bare", "adapted"])
+@pytest.mark.parametrize("adapter", ["bare", *sorted({FROZEN[0], "prefix", "llama-adapter"})])
 def test_log_probabilities_are_those_of_the_whole_text(desk: Callable[[str], Desk], adapter: str) -> None:
-    at = desk("gpt2")
-    chosen = None if adapter == "bare" else at.adapters[1]
+    at = desk("gpt2" if adapter != "llama-adapter" else "llama")
+    chosen = None if adapter == "bare" else at.adapters[1 + FROZEN.index(adapter)]
     request = Request(at.ids[:6], chosen)
     asked = GenerationSettings(max_new_tokens=7, temperature=1.5, seed=0, log_probabilities=3)
     pieces = list(write(at.backbone, [request], asked))

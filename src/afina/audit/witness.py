@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afina.backbone.incremental import places_taken
+from afina.backbone.before_text import places_taken
 from afina.data.rows import Rows
 from afina.data.tokens.tokens import IGNORED, WrittenTokens
 from afina.predictor.language_model import LanguageModel

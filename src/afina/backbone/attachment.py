@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from afina.backbone.anatomy import Site
+from afina.backbone.attending import Attending
 from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
 from afina.backbone.flight import Flight, Pass, Put
 from afina.backbone.given import Given, moves_of, read_inputs, read_side
@@ -29,11 +30,11 @@ from afina.backbone.narrow import narrow_last_layer
 from afina.backbone.packing import unpackable
 from afina.backbone.places import place_decoder
 from afina.backbone.prompts import Prompts
-from afina.backbone.route import cut, hook, join, shortened
+from afina.backbone.route import hook
 from afina.backbone.trunk import LowerLayers, Trunk, Trunks
 from afina.data.tokens.batching import Batch, collate
 from afina.data.tokens.tokens import Tokens
-from afina.ops.attention import Scoring, attention
+from afina.ops.attention import Scoring
 from afina.ops.dropout import DropoutSource, dropout
 
 __all__ = ["Attachable", "Attachment"]
@@ -69,6 +70,10 @@ class Attachment:
         self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
         self._lower: LowerLayers | None = None
         self._attention: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(lambda: defaultdict(list))
+        self._attention_behind: dict[nn.Module, dict[int, list[AttentionBranch]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        """The same where the keys and values of prefixes are among those that are kept."""
         self._first_token_attention: nn.Module | None = None
         self._prompts: Prompts | None = None
         self.moves: list[int] = []
@@ -117,6 +122,7 @@ class Attachment:
         while self._handles:  # what was lent last goes back first
             self._handles.pop().remove()
         self._attention.clear()
+        self._attention_behind.clear()
         self._first_token_attention = self._prompts = self._lower = None
         self.backbone.model.train(False)
         self.backbone.turns.end()
@@ -135,6 +141,8 @@ class Attachment:
             for site, branch in adapter.placed():
                 if isinstance(branch, AttentionBranch):
                     self._attention[modules[site.module]][index].append(branch)
+                    if not branch.prepends:
+                        self._attention_behind[modules[site.module]][index].append(branch)
                 elif isinstance(branch, Branch):
                     branches[site.module][index].append(Put(index, site, branch))
                 elif isinstance(branch, PromptBranch):
@@ -331,20 +339,10 @@ class Attachment:
     def _attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
     ) -> Tensor:
+        now = self.flight.now
+        branches = (self._attention_behind if now.prefixed else self._attention).get(module)
+        attending = Attending(branches, scoring, self.source)
+        if now.ways is not None and now.ways.parts:
+            return attending.in_blocks(now.ways, now.ways.layers[module.layer_idx].blocks, query, mask)
         tensors = query, key, value, *(() if mask is None else (mask,))
-        branches, ways = self._attention.get(module), self.flight.now.ways
-        pieces = [([], tensors)] if branches is None else cut(self.flight.rows, branches, *tensors)
-        if ways is not None and ways.spans:
-            pieces = list(shortened(pieces, ways.spans))
-        return join([self._attend_rows(placed[0] if placed else [], scoring, *part) for placed, part in pieces])
-
-    def _attend_rows(
-        self, branches: list[AttentionBranch], scoring: Scoring, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
-    ) -> Tensor:  # fmt: skip
-        for branch in branches:
-            q, k, v, mask = branch.before(q, k, v, mask)
-        output = attention(q, k, v, mask, scoring, source=self.source)
-        # The last to change what goes in is the first to see what comes out.
-        for branch in reversed(branches):
-            output = branch.after(q, output)
-        return output
+        return attending.of(now.rows, () if now.ways is None else now.ways.spans, tensors)

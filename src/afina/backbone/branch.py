@@ -174,12 +174,20 @@ class AttentionBranch(Placed):
 
     moves: int = 0
     """Positions taken up by this branch's prefix keys (0: none)."""
+    prepends: int = 0
+    """Keys and values that this branch puts before each text's own, where that is all that it does (0: none).
+
+    Where text is written they are put once among those that are kept, and the branch is not asked again."""
 
     def before(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Return what is attended with; all (B, H, T, D/H), mask broadcastable to (B, H, T, S) or None."""
         return query, key, value, mask
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Return the keys and values (H, P, D/H) of a branch that `prepends`."""
+        raise NotImplementedError
 
     def after(self, query: Tensor, output: Tensor) -> Tensor:
         """Return the attention's output (B, H, T, D/H) in place of `output`."""

@@ -15,34 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.attachment import Attachable, Attachment
-from afina.backbone.branch import PromptBranch
+from afina.backbone.arranged import Plan, Standing, Taken, plan_of, size_of
+from afina.backbone.attachment import Attachment
+from afina.backbone.before_text import keeps_by_row, places_taken, prefix_of
 from afina.backbone.flight import Pass, Read
-from afina.backbone.given import moves_of
 from afina.backbone.kept import Kept, new_cache
 from afina.backbone.language_head import spoken_by
 from afina.backbone.ways import Ways
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import LabelledTokens
 
-__all__ = ["Writing", "places_taken"]
-
-
-def places_taken(adapter: Attachable) -> int:
-    """Return how many of the model's positions an adapter takes from a text: virtual tokens, or a prefix that counts."""
-    lengths = [branch.length for _, branch in adapter.placed() if isinstance(branch, PromptBranch)]
-    return max([*lengths, moves_of([branch for _, branch in adapter.placed()])])
+__all__ = ["Writing"]
 
 
 class Writing:
     """Rows that an attached model writes, those of each adapter side by side: what is kept of them between passes."""
 
     def __init__(
-        self, attached: Attachment, prompts: Sequence[Sequence[int]], rows: Sequence[slice], *, most: int | None = None
-    ) -> None:
+        self, attached: Attachment, prompts: Sequence[Sequence[int]], rows: Sequence[slice], *, most: int | None = None,
+        places: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         """Read prompts' tokens, whose `rows` belong to the adapters in order; `logits` (B, V) are then of what follows.
 
-        Of one prompt alone at most `most` tokens are read: `read_on` reads the others.
+        Of one prompt alone at most `most` tokens are read: `read_on` reads the others. `places` are the most that each row
+        may come to have.
         """
         self.attached, self._backbone = attached, attached.backbone
         self._of = [number for number, part in enumerate(rows) for _ in range(part.start, part.stop)]
@@ -52,6 +48,12 @@ class Writing:
         # transformers 5.24 gave what is kept another name.
         self._past_name = "cache" if "cache" in names else "past_key_values"
         self._apart = bool(self._backbone.anatomy.row.further)
+        self._by_row = keeps_by_row(self._backbone)
+        """True if rows of unlike size stand in blocks of their own, and prefixes among the keys that are kept."""
+        sizes = [size_of(most) for most in places] if places and self._by_row else [0] * len(prompts)
+        count = len(prompts)
+        # What is read together is in one block at first.
+        self._standing = Standing([0] * count, sizes, [0] * count, [list(range(count))])
         self._past = new_cache(apart=self._apart)
         self._mask: Tensor | None = None
         """(B, S) of what is kept, or None if all is seen."""
@@ -75,7 +77,7 @@ class Writing:
     @property
     def width(self) -> int:
         """Return the places of the longest row."""
-        return max(self._counts, default=0)
+        return max(self._standing.counts, default=0)
 
     @property
     def is_read(self) -> bool:
@@ -110,7 +112,7 @@ class Writing:
         moved = torch.tensor(attached.moves)[self._of]
         if self._apart:
             self._encoded, self._seen = output.encoder_last_hidden_state, given.read.mask
-            self._counts = [1] * len(prompts)
+            self._standing.counts = [1] * len(prompts)
 
             # Position 0 was the start token's.
             self._positions = torch.ones(len(prompts), dtype=torch.long, device=self._backbone.device)
@@ -118,11 +120,14 @@ class Writing:
             return
         mask = given.read.mask
         counts = torch.full((len(prompts),), length) if mask is None else mask.sum(dim=1).cpu()
-        self._counts = counts.tolist()
+        self._standing.counts = counts.tolist()
         self._positions = (counts + moved).to(self._backbone.device)
         """(B,) of the next tokens."""
 
         self._move_behind(counts.to(self._backbone.device), self.width)
+        self._prepend_prefixes()
+        if len(set(self._standing.sizes)) > 1:
+            self.keep(range(len(self)))
         if not self._left:
             last = (counts - 1).to(self._backbone.device)
             # The last token's state says what follows; padding behind it says nothing.
@@ -131,17 +136,17 @@ class Writing:
     def read_on(self, most: int) -> None:
         """Read at most as many more tokens of a prompt that is read in pieces."""
         tokens, self._left = self._left[:most], self._left[most:]
-        begin = self._counts[0]
+        begin = self._standing.counts[0] - self._standing.prefixes[0]
         end = begin + len(tokens)
         ids = torch.tensor([tokens], device=self._backbone.device)
         positions = self._positions + torch.arange(len(tokens), device=self._backbone.device)
         read = Read(None, end + len(self._left), (begin, end))
         output = self.attached.run(
-            Pass(self.rows, read, Read(None, 1), goes_on=True),
+            Pass(self.rows, read, Read(None, 1), goes_on=True, prefixed=self._by_row),
             {"input_ids": ids, "position_ids": positions[None], "attention_mask": None}, self._kept(),
         )  # fmt: skip
         # One row, as only a prompt that is alone is read in pieces.
-        self._counts = [end]
+        self._standing.counts = [end + self._standing.prefixes[0]]
         self._positions = self._positions + len(tokens)
         if not self._left:
             self.logits = self._say(output.last_hidden_state[:, -1])
@@ -162,17 +167,18 @@ class Writing:
         else:
             given = {"input_ids": tokens[:, None], "position_ids": places, "attention_mask": self._mask}
         self._positions = self._positions + 1
-        self._counts = [count + 1 for count in self._counts]
+        self._standing.counts = [count + 1 for count in self._standing.counts]
 
         # The same rows go through the same branches at every step, so their ways are worked out once until a row joins
         # or leaves.
         if self._ways is None:
             # An encoder's states are attended to by the same calls, and begin at one place.
-            unseen = () if self._apart else [self.width - count for count in self._counts]
-            self._ways = Ways(self.rows, unseen=unseen)
+            unseen = () if self._apart else [self.width - count for count in self._standing.counts]
+            self._ways = Ways(self.rows, unseen=unseen, groups=self._standing.groups, layers=self.layers)
         now = Pass(
-            self._ways.rows, nothing, nothing, goes_on=True, ways=self._ways, places=places if self._apart else None
-        )
+            self._ways.rows, nothing, nothing, goes_on=True, ways=self._ways, places=places if self._apart else None,
+            prefixed=self._by_row,
+        )  # fmt: skip
         output = self.attached.run(now, given, self._kept())
         self.logits = self._say(output.last_hidden_state[:, -1])
         return self.logits
@@ -180,18 +186,18 @@ class Writing:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone, in their order."""
         chosen = torch.tensor(rows, dtype=torch.long, device=self._backbone.device)
+        self._arrange([(0, row) for row in rows])
         self._of, self._ways = [self._of[row] for row in rows], None
-        self._counts = [self._counts[row] for row in rows]
         self._positions = self._positions[chosen]
-        for layer in self.layers:
-            layer.choose(chosen, self.width)
         # Made again and not cut: rows that went may have been the longest, or the only ones of another length.
         self._mask = self._mask_now()
         if self._encoded is not None:
             self._encoded = self._encoded[chosen]
             self._seen = None if self._seen is None else self._seen[chosen]
+            width = self._past.cross_attention_cache.get_seq_length()
+            plan = Plan([[Taken(0, 0, chosen, torch.arange(len(rows), device=chosen.device))]], [width], [False], ())
             for layer in self._past.cross_attention_cache.layers:
-                layer.choose(chosen, layer.get_seq_length())
+                layer.arrange(plan, behind=True)
 
     def join(self, other: "Writing") -> list[int]:
         """Go on with another's rows too; return which of both, this one's first, stands at each place now."""
@@ -202,25 +208,32 @@ class Writing:
         order = sorted(range(len(owners)), key=owners.__getitem__)
         place = torch.tensor(order, device=self._backbone.device).argsort()
         each = [place[: len(self)], place[len(self) :]]
-        for layer, more in zip(self.layers, other.layers, strict=True):
-            layer.join(more, each)
-        both = self._counts + other._counts
+        self._arrange([(0, row) if row < len(self) else (1, row - len(self)) for row in order], other)
         self._positions = torch.cat([self._positions, other._positions])[order]
         if self._encoded is not None and other._encoded is not None:
             self._join_encoded(other, each)
-        self._of, self._counts, self._ways = [owners[row] for row in order], [both[row] for row in order], None
+        self._of, self._ways = [owners[row] for row in order], None
         self._mask = self._mask_now()
         return order
+
+    def _arrange(self, rows: Sequence[tuple[int, int]], other: "Writing | None" = None) -> None:
+        """Keep keys and values of these rows, each a row of this one (0) or of the other (1)."""
+        before = [self._standing] if other is None else [self._standing, other._standing]
+        self._standing, plan = plan_of(rows, before, self._backbone.device)
+        for number, layer in enumerate(self.layers):
+            layer.arrange(plan, None if other is None else other.layers[number])
 
     def _join_encoded(self, other: "Writing", each: Sequence[Tensor]) -> None:
         assert self._encoded is not None
         assert other._encoded is not None
         pairs = zip(self._past.cross_attention_cache.layers, other._past.cross_attention_cache.layers, strict=True)
-        for layer, more in pairs:
-            # An encoder's states begin together (their padding is behind), where a decoder's rows end together.
-            layer.join(more, each, behind=True)
         both = self._encoded, other._encoded
         width = max(own.shape[1] for own in both)
+        rows = [torch.arange(len(places), device=places.device) for places in each]
+        plan = Plan([[Taken(source, 0, rows[source], each[source]) for source in (0, 1)]], [width], [False], ())
+        for layer, more in pairs:
+            # An encoder's states begin together (their padding is behind), where a decoder's rows end together.
+            layer.arrange(plan, more, behind=True)
         states = both[0].new_zeros(len(self) + len(other), width, both[0].shape[2])
         seen = torch.zeros(states.shape[:2], dtype=torch.long, device=states.device)
         for encoded, mask, places in zip(both, (self._seen, other._seen), each, strict=True):
@@ -285,14 +298,29 @@ class Writing:
         # Row i's token t moves to width - counts[i] + t; places before that copy token 0, and the mask hides them.
         source = (places - (width - counts)[:, None]).clamp(min=0)  # (B, width)
         # Rows of one length already stand at the end: then nothing is copied.
-        if min(self._counts) < width or width < self.layers[0].get_seq_length():
+        if min(self._standing.counts) < width or width < self.layers[0].get_seq_length():
             for layer in self.layers:
                 layer.gather(source)
         self._mask = self._mask_now()
 
+    def _prepend_prefixes(self) -> None:
+        """Put the keys and values of the rows' prefixes among those that are kept, where no later token copies them."""
+        here = set(self._of) if self._by_row else set()
+        prefixes = [prefix_of(one) if number in here else {} for number, one in enumerate(self.attached.adapters)]
+        lengths = [max((key.shape[1] for key, _ in own.values()), default=0) for own in prefixes]
+        standing = self._standing
+        standing.prefixes = [lengths[number] for number in self._of]
+        if not any(standing.prefixes):
+            return
+        texts = standing.counts
+        standing.counts = [sum(pair) for pair in zip(texts, standing.prefixes, strict=True)]
+        for number, layer in enumerate(self.layers):
+            layer.prepend([prefixes[owner].get(number) for owner in self._of], texts, self.width)
+        self._mask = self._mask_now()
+
     def _mask_now(self) -> Tensor | None:
         # None lets attention take its fast path for causal rows without padding.
-        if min(self._counts, default=0) == self.width:
+        if min(self._standing.counts, default=0) == self.width:
             return None
-        counts = torch.tensor(self._counts, device=self._backbone.device)
+        counts = torch.tensor(self._standing.counts, device=self._backbone.device)
         return (torch.arange(self.width, device=counts.device) >= (self.width - counts)[:, None]).long()

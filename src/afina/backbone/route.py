@@ -1,6 +1,6 @@
 """Rows of a batch given to the branches of their adapters, and put together again."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ from afina.backbone.lending import Loan
 from afina.backbone.ways import Crossing, Ways, after_module, before_module, changes_input, changes_output
 from afina.ops.linear import is_plain_linear
 
-__all__ = ["cut", "hook", "join", "shortened"]
+__all__ = ["cut", "hook", "join"]
 
 _P = TypeVar("_P")
 
@@ -67,24 +67,6 @@ def cut(
 def join(pieces: list[Tensor]) -> Tensor:
     """Put pieces of a batch one after another."""
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def shortened(
-    pieces: Sequence[tuple[Any, tuple[Tensor, ...]]], spans: Sequence[tuple[slice, int]]
-) -> Iterator[tuple[Any, tuple[Tensor, ...]]]:
-    """Yield pieces of query, key, value and mask by spans of rows, without the places in front that no row of one sees."""
-    start = 0
-    for placed, (query, key, value, *mask) in pieces:
-        stop = start + query.shape[0]
-        for span, unseen in spans:
-            # A span's rows that are in this piece, counted from its first.
-            rows = slice(max(span.start, start) - start, min(span.stop, stop) - start)
-            if rows.start >= rows.stop:
-                continue
-            # A mask that all rows share has one row.
-            masks = [own[rows if own.shape[0] > 1 else slice(None), ..., unseen:] for own in mask]
-            yield placed, (query[rows], key[rows, :, unseen:], value[rows, :, unseen:], *masks)
-        start = stop
 
 
 def hook(module: nn.Module, branches: Mapping[int, list[Put]], flight: Flight) -> list[Any]:

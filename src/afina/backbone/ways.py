@@ -8,6 +8,7 @@ adapters with unlike many are padded into one product.
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -77,17 +78,41 @@ class Crossing:
         return adapters, made
 
 
+@dataclass(frozen=True)
+class Part:
+    """The rows of a block of keys and values."""
+
+    rows: Tensor
+    """Their places in the batch, (B,)."""
+    slices: Sequence[slice]
+    """Those of each adapter among them."""
+    spans: Sequence[tuple[slice, int]]
+    """The same as `Ways.spans`, among them."""
+    padded: bool
+    """True if some have places in front that they do not see."""
+
+
 class Ways:
     """The ways of a batch's rows, by where they cross branches; rows of the batch belong to adapters in order."""
 
-    def __init__(self, rows: Sequence[slice], *, reads: bool = False, unseen: Sequence[int] = ()) -> None:
+    def __init__(
+        self, rows: Sequence[slice], *, reads: bool = False, unseen: Sequence[int] = (),
+        groups: Sequence[Sequence[int]] = (), layers: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
         """Remember ways of the text that is read, or of one token a row that goes on with it.
 
-        Of what is kept the first `unseen` places of each row are no text of its own.
+        Of what is kept the first `unseen` places of each row are no text of its own; `groups` are the rows of each block of
+        keys and values, and `layers` keep these.
         """
         self.rows, self._count, self._reads = rows, rows[-1].stop, reads
         self.spans = spans_of(unseen)
         """Rows side by side with the places in front that none of them sees, where to leave those out is worth a product."""
+        self.layers = layers
+        self.parts: list[Part] = []
+        """The rows of each block, where there are several."""
+        if len(groups) > 1:
+            own = layers[0].rows
+            self.parts = [_part(rows, group, unseen, there) for group, there in zip(groups, own, strict=True)]
         self.found: dict[int, Way] = {}
         """Ways by their crossing's `id`, for tensors with one row for each row of the batch."""
 
@@ -97,6 +122,14 @@ class Ways:
         if x.shape[0] != self._count:
             return None
         return self.found.setdefault(id(crossing), Way(crossing, self.rows, reads=self._reads))
+
+
+def _part(rows: Sequence[slice], group: Sequence[int], unseen: Sequence[int], there: Tensor) -> Part:
+    counts = [sum(part.start <= row < part.stop for row in group) for part in rows]
+    stops = list(accumulate(counts, initial=0))
+    least = min(unseen[row] for row in group)
+    own = [unseen[row] - least for row in group]
+    return Part(there, [slice(*pair) for pair in pairwise(stops)], spans_of(own), any(own))
 
 
 class Way:

@@ -238,7 +238,9 @@ class WritingBatch:
             stop = start + sum(of[id(row)] == number for row in rows)
             parts.append(slice(start, stop))
             start = stop
-        return Writing(self._attached, [row.request.prompt for row in rows], parts, most=most)
+        return Writing(
+            self._attached, [row.request.prompt for row in rows], parts, most=most, places=[row.kept for row in rows]
+        )
 
     def _attach_waiting(self) -> None:
         """Put the adapters of the rows that wait on the model, in the place of some that have no rows."""

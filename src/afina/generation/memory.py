@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
+from afina.backbone.arranged import size_of
 from afina.backbone.attachment import Attachment
+from afina.backbone.before_text import keeps_by_row
 from afina.backbone.incremental import Writing
 from afina.backbone.kept import room_behind
 from afina.backbone.load import Backbone
+from afina.data.tokens.batching import padded_width
 from afina.generation.batch import Bare
 from afina.generation.rows import Row
 
@@ -29,16 +32,20 @@ class Memory:
         """Bytes that one place takes in a decoder."""
         self.read_bytes = sum(part.nbytes for layer in writing.all_layers for part in layer.parts) - self.written_bytes
         """Bytes that one place takes of a prompt that an encoder reads."""
+        self._by_row = keeps_by_row(backbone)
         self.most_bytes = int(_SHARE * _free(backbone.device)) if most_bytes is None else most_bytes
 
     def bytes_of(self, rows: Sequence[Row]) -> int:
-        """Return what rows take at most that are written to their full lengths: each takes the longest one's width."""
+        """Return what rows take at most that are written to their full lengths: each the width of its block's longest."""
         if not rows:
             return 0
-        read = max((row.places for row in rows if row.apart), default=0)
-        # An encoder-decoder's answer begins with a start token of its own, where a decoder's goes on from the prompt.
-        written = max(row.room + (1 if row.apart else row.places) for row in rows)
-        return len(rows) * (read * self.read_bytes + (written + room_behind(written)) * self.written_bytes)
+        # An encoder's prompts are padded a little beyond the longest.
+        read = max((padded_width(row.places, 1 << 30) for row in rows if row.apart), default=0)
+        widths: dict[int, list[int]] = {}
+        for row in rows:
+            widths.setdefault(size_of(row.kept) if self._by_row else 0, []).append(row.kept)
+        places = sum(len(own) * (max(own) + room_behind(max(own))) for own in widths.values())
+        return len(rows) * read * self.read_bytes + places * self.written_bytes
 
 
 def _free(device: torch.device) -> int:

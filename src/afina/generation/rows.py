@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import torch
 
 from afina.backbone.attachment import Attachable
-from afina.backbone.incremental import places_taken
+from afina.backbone.before_text import places_kept, places_taken
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.generation.settings import GenerationSettings
@@ -139,6 +139,9 @@ class Row:
         """The most tokens that will be written."""
         self.places = len(prompt) + (0 if request.adapter is None else places_taken(request.adapter))
         """Positions of the model that the prompt takes, an adapter's own among them."""
+        before = 0 if request.adapter is None else places_kept(request.adapter)
+        self.kept = self.room + (1 if self.apart else len(prompt) + before)
+        """The most places that it may come to have among the keys and values that are kept."""
         self.draws = torch.Generator()
 
         # Rows of one request differ by their number, so that several answers to a prompt are not the same.

@@ -29,7 +29,7 @@ class KeysAndValues(AttentionBranch):
 
     def __init__(self, site: Site, *, length: int, hidden: int | None, moves: bool = False) -> None:
         super().__init__()
-        self.moves = length if moves else 0
+        self.moves, self.prepends = length if moves else 0, length
         self.heads, self.width = site.heads, site.width
         out = 2 * site.heads * site.width
         if hidden is None:
@@ -57,6 +57,9 @@ class KeysAndValues(AttentionBranch):
             seen = mask.new_ones if mask.dtype == torch.bool else mask.new_zeros
             mask = torch.cat([seen(*mask.shape[:3], own_key.shape[2]), mask], dim=3)
         return query, torch.cat([own_key, key], dim=2), torch.cat([own_value, value], dim=2), mask
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        return self.keys_and_values()
 
 
 @dataclass(frozen=True)

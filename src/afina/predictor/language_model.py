@@ -7,8 +7,8 @@ import numpy as np
 
 from afina.adapters.adapter import Adapter
 from afina.backbone.attachment import Attachment
+from afina.backbone.before_text import places_taken
 from afina.backbone.head import Head
-from afina.backbone.incremental import places_taken
 from afina.backbone.language_head import LanguageHead, TokenHead, spoken_by
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import evaluation_batches

@@ -17,7 +17,7 @@ from torch import nn
 
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.incremental import places_taken
+from afina.backbone.before_text import places_taken
 from afina.backbone.inputs import random_inputs
 from afina.backbone.load import Backbone
 from afina.backbone.quantise import is_quantised, stored_precision, weight_bytes, weight_shape

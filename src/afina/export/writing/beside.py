@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from afina.backbone.incremental import places_taken
+from afina.backbone.before_text import places_taken
 from afina.data.tokens.as_text import controls_for
 from afina.errors import UsageError
 from afina.export.beside import script_of
