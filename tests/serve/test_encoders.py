@@ -104,6 +104,33 @@ def test_a_pass_takes_who_waited_longest_and_the_like(adapters: dict[str, Predic
     encoders.close()
 
 
+def test_texts_that_come_together_are_read_at_once(adapters: dict[str, Predictor]) -> None:
+    """And each is what it is alone: one that is cut says so, and one that is wrong is nobody else's fault."""
+    calls: list[int] = []
+
+    def counted(reader: Reader) -> Reader:
+        def read(texts: Sequence[Any], pairs: Sequence[str] | None) -> Any:
+            calls.append(len(texts))
+            return reader.read(texts, pairs)
+
+        return replace(reader, read=read)
+
+    long = "parcel " * 90
+    readers = {name: counted(reads_labels(own)) for name, own in adapters.items()}
+    wanted = [(readers[name], [text]) for text in TEXTS for name in readers]
+    asks = asked(Encoders(), [*wanted, (readers["two"], [TEXTS[0], long])])
+    assert calls == [len(wanted) + 2, 2]
+    assert [ask.tokens.cut for ask in asks if ask.tokens is not None] == [0] * len(wanted) + [1]
+    for (text, own), ask in zip(((text, own) for text in TEXTS for own in adapters.values()), asks, strict=False):
+        np.testing.assert_allclose(ask.outputs(), own.logits([text]), atol=2e-5)
+    np.testing.assert_allclose(asks[-1].outputs(), adapters["two"].logits([TEXTS[0], long]), atol=2e-5)
+
+    calls.clear()
+    empty, right = asked(Encoders(), [(readers["two"], [" "]), (readers["three"], TEXTS)])
+    assert calls == [1 + len(TEXTS), 1, len(TEXTS)]
+    assert "is empty" in str(empty.error) and right.error is None
+
+
 def test_adapters_stay_on_the_model_until_they_are_let_go(adapters: dict[str, Predictor], tmp_path: Path) -> None:
     """Any mix after any other: what is on the model besides changes no answer, and what is let go of leaves memory."""
     passes, random = EncoderPasses(), np.random.default_rng(0)

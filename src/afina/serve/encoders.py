@@ -5,7 +5,7 @@ there is little padding and nobody waits for ever. An answer is the same in any 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty
@@ -22,6 +22,7 @@ from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
 from afina.serve.passes import EncoderPasses, Reader
+from afina.tasks.base import Task
 
 __all__ = ["EncodeRequest", "Encoders", "Gathering", "TextTooLong", "reads_labels", "reads_states"]
 
@@ -47,8 +48,10 @@ def reads_labels(predictor: Predictor) -> Reader:
     def whole(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
         return predictor.task.tokenize(predictor.tokenizer, rows_of(texts, pairs), _WHOLE)
 
-    pooling = "mean" if predictor.task.embeds else None
-    return Reader(predictor.backbone, predictor.adapter, pooling, read, whole, predictor.longest)
+    pooling, task = "mean" if predictor.task.embeds else None, predictor.task
+    # Tasks that read a text as it stands, and adapters with the base's tokenizer, make the same tokens of it.
+    alike = None if type(task).tokenize is not Task.tokenize else _alike(predictor.backbone, predictor)
+    return Reader(predictor.backbone, predictor.adapter, pooling, read, whole, predictor.longest, alike)
 
 
 def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) -> Reader:
@@ -65,8 +68,12 @@ def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) 
     adapter = None if predictor is None else predictor.adapter
     return Reader(
         backbone, adapter, pooling, lambda texts, pairs: cut(texts, pairs, most),
-        lambda texts, pairs: cut(texts, pairs, _WHOLE), most,
+        lambda texts, pairs: cut(texts, pairs, _WHOLE), most, None if predictor is None else _alike(backbone, predictor),
     )  # fmt: skip
+
+
+def _alike(backbone: Backbone, predictor: Predictor) -> Hashable:
+    return id(backbone), id(predictor.tokenizer), predictor.longest, predictor.adapter.words
 
 
 @dataclass(eq=False)
@@ -147,6 +154,7 @@ class Encoders(Owner):
         """Call `stepped` after each pass with its rows and what it took."""
         super().__init__("afina-encoders")
         self.gathering, self._told = gathering or Gathering(), stepped
+        self._unread: list[EncodeRequest] = []
         self._waiting: list[_TextRow] = []
         self._passes = EncoderPasses()
         self._rows_in = 0
@@ -174,23 +182,62 @@ class Encoders(Owner):
         if isinstance(thing, Adapter):
             self._passes.let_go(thing)
             return
-        if thing.cancelled:
-            self._count(-len(thing.texts))
-            return
+        self._unread.append(thing)
+
+    def _read(self) -> None:
+        """Make tokens of what came: in one call for all texts that are read alike, which takes as long as for one."""
+        unread, self._unread = self._unread, []
+        groups: dict[Hashable, list[EncodeRequest]] = {}
+        for ask in unread:
+            if ask.cancelled:
+                self._count(-len(ask.texts))
+                continue
+            plain = ask.pairs is None and all(isinstance(text, str) for text in ask.texts)
+            key = ask.reader.alike if plain else None
+            groups.setdefault(id(ask) if key is None else key, []).append(ask)
+        for asks in groups.values():
+            if not self._read_together(asks):
+                for ask in asks:
+                    self._read_alone(ask)
+
+    def _read_together(self, asks: Sequence[EncodeRequest]) -> bool:
+        """Return whether the texts of several requests could be read at once: none of them is wrong."""
+        if len(asks) == 1:
+            return False
         try:
-            thing.tokens = thing.reader.read(thing.texts, thing.pairs)
+            tokens = asks[0].reader.read([text for ask in asks for text in ask.texts], None)
+        except Exception:  # whose fault it is shows when each is read by itself
+            return False
+        start = 0
+        for ask in asks:
+            own = tokens.take(np.arange(start, start + len(ask.texts)))
+            start += len(ask.texts)
+            # As long as a text may be: it was perhaps cut, which is told of all texts together.
+            if tokens.cut and own.lengths.max() >= ask.reader.most:
+                self._read_alone(ask)
+            else:
+                ask.tokens = own
+                self._wait_for(ask, own)
+        return True
+
+    def _read_alone(self, ask: EncodeRequest) -> None:
+        try:
+            ask.tokens = ask.reader.read(ask.texts, ask.pairs)
             # Read once more with nothing cut, to say how long it is.
-            if thing.tokens.cut and not thing.may_cut:
-                lengths = thing.reader.whole(thing.texts, thing.pairs).lengths
-                raise TextTooLong(int(lengths.max()), thing.reader.most)
+            if ask.tokens.cut and not ask.may_cut:
+                lengths = ask.reader.whole(ask.texts, ask.pairs).lengths
+                raise TextTooLong(int(lengths.max()), ask.reader.most)
         except Exception as error:  # what is wrong with one request is no fault of the others
-            self._count(-len(thing.texts))
-            thing.fail(error)
+            self._count(-len(ask.texts))
+            ask.fail(error)
             return
-        self._waiting += [_TextRow(thing, row, int(length)) for row, length in enumerate(thing.tokens.lengths)]
+        self._wait_for(ask, ask.tokens)
+
+    def _wait_for(self, ask: EncodeRequest, tokens: Tokens) -> None:
+        self._waiting += [_TextRow(ask, row, int(length)) for row, length in enumerate(tokens.lengths)]
 
     def idle(self) -> bool:
-        return not self._waiting
+        return not (self._waiting or self._unread)
 
     def close(self) -> None:
         """Leave the models as they were."""
@@ -205,10 +252,11 @@ class Encoders(Owner):
         # A few milliseconds for the first request, and none where rows already wait: they have gathered by themselves.
         ends = time.monotonic() + self.gathering.seconds
         with suppress(Empty):
-            while (left := ends - time.monotonic()) > 0 and len(self._waiting) < self.gathering.rows:
+            while (left := ends - time.monotonic()) > 0 and self._rows_in < self.gathering.rows:
                 self.opened(self._inbox.get(timeout=left))
 
     def turn(self) -> None:
+        self._read()
         self._drop(lambda row: row.ask.cancelled or row.ask.error is not None)
         if self._waiting:
             chosen = self._chosen()

@@ -3,7 +3,7 @@
 Adapters stay on the model between passes: to put them there takes as long as a short text takes to go through.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -39,6 +39,8 @@ class Reader:
     """Reads texts with nothing cut, to say how long they are."""
     most: int
     """The tokens of a text that are read."""
+    alike: Hashable = None
+    """A value that readers share which make the same tokens of a text; None for one whose texts are read by themselves."""
 
     @property
     def key(self) -> tuple[int, int, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -98,18 +98,14 @@ class Call:
         if not encoders.alive:
             raise _not_running()
         self._check(texts, pairs, encoders.rows_waiting)
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        hand_over = self.house.handover()
 
         def end() -> None:
             if not ended.done():
                 ended.set_result(None)
 
-        def done(answered: EncodeRequest) -> None:
-            with suppress(RuntimeError):  # of a loop that is closed, where the server ended before the pass did
-                loop.call_soon_threadsafe(end)
-
-        ask = EncodeRequest(reader, texts, pairs, done, may_cut)
+        ask = EncodeRequest(reader, texts, pairs, lambda _: hand_over(end), may_cut)
         encoders.submit(ask)
         try:
             await ended

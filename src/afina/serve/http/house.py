@@ -1,5 +1,6 @@
 """Hold all that a server has: the base, the adapters, the threads that own the model, who may ask, and what is counted."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from afina.serve.bases import Bases
 from afina.serve.documents import Documents
 from afina.serve.encoders import Encoders, Gathering
 from afina.serve.engine import Engine
+from afina.serve.http.handover import Handover
 from afina.serve.http.journal import Journal
 from afina.serve.http.keys import Keys
 from afina.serve.http.meters import Meters, process_bytes
@@ -36,6 +38,8 @@ class ServeLimits:
     """Bytes of one request."""
     deadline: float = 120.0
     """Seconds within which a request has to be answered."""
+    patience: float = 60.0
+    """Seconds for which a connection may stand still while its client should read an answer or send a request."""
     stuck: float = 30.0
     """Seconds without a turn after which a thread that owns the model counts as stuck."""
     watch: float = 1.0
@@ -72,6 +76,7 @@ class House:
         self.since = time.time()
         self._ends = threading.Event()
         self._engine: Engine | None = None
+        self._handover: Handover | None = None
         self._making = threading.Lock()
         self.shelf.freed = self._freed
         self._watcher = threading.Thread(target=self._watch, name="afina-watch", daemon=True)
@@ -96,6 +101,13 @@ class House:
                 self._engine = Engine(backbone, most_waiting=self.limits.queue).start()
                 self.meters.follow(self._engine.counters)
             return self._engine
+
+    def handover(self) -> Handover:
+        """Return what hands over to the event loop that runs here."""
+        loop = asyncio.get_running_loop()
+        if self._handover is None or self._handover.loop is not loop:
+            self._handover = Handover(loop)
+        return self._handover
 
     @property
     def writes(self) -> bool | None:

@@ -13,6 +13,7 @@ import uvicorn
 from afina.errors import AfinaError, UsageError
 from afina.serve.http.app import make_app
 from afina.serve.http.house import House
+from afina.serve.http.patience import patient, set_patience
 
 __all__ = ["Served", "bound"]
 
@@ -43,8 +44,10 @@ class Served:
         self.house, self.grace, self._socket = house, grace, place
         host, port = place.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        set_patience(place, house.limits.patience)
         config = uvicorn.Config(
-            make_app(house), log_config=None, access_log=False, lifespan="off", server_header=False,
+            make_app(house), http=patient(house.limits.patience), log_config=None, access_log=False, lifespan="off",
+            server_header=False,
             # Longer than clients keep a connection open, which would otherwise ask into a closed one.
             timeout_graceful_shutdown=max(1, round(grace)), timeout_keep_alive=65,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -170,15 +170,11 @@ async def pieces(call: Call, replies: Sequence[StreamedReply]) -> AsyncIterator[
     Raises `Refusal` for an answer that is not there in time, or that failed.
     """
     # The engine's thread hands pieces over to this loop; nothing of a request is touched by two threads.
-    loop = asyncio.get_running_loop()
+    hand_over = call.house.handover()
     queue: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
 
     def listening(place: int) -> Callable[[Piece], None]:
-        def heard(piece: Piece) -> None:
-            with suppress(RuntimeError):  # of a loop that is closed, where the server ended before the answer did
-                loop.call_soon_threadsafe(queue.put_nowait, (place, piece))
-
-        return heard
+        return lambda piece: hand_over(partial(queue.put_nowait, (place, piece)))
 
     for place, reply in enumerate(replies):
         reply.listen(listening(place))
