@@ -3,7 +3,8 @@
     python benchmarks/serve_classifiers.py --out benchmarks/results/serve_classifiers.json
 
 The server is the command itself, in a process of its own, with all-MiniLM-L6-v2; each request has one text, over a connection
-that stays open. Client and server share the machine. Rounds of both take turns; figures are medians of the rounds.
+that stays open. Client and server share the machine, so that what each takes of the processor is told: on two cores the
+client's work is taken from the server's. Rounds of both take turns; figures are medians of the rounds.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import psutil
 import torch
 
 from afina.adapters.adapter import AdapterRecord, build_adapter, save_adapter
@@ -120,6 +122,21 @@ def figures(seconds: float, took: list[float]) -> dict[str, float]:
     return {"texts_per_second": len(took) / seconds, "p50_seconds": cuts[49], "p99_seconds": cuts[98]}
 
 
+def measured(server: psutil.Process, port: int, names: list[str], clients: int, requests: int) -> dict[str, float]:
+    """Return a round's figures, with the seconds of the processor that server and client took for each request."""
+
+    def busy() -> float:
+        times = server.cpu_times()
+        return float(times.user + times.system)
+
+    before, own = busy(), time.process_time()
+    found = figures(*asyncio.run(round_of(port, names, clients, requests)))
+    own = time.process_time() - own
+    return found | {
+        "server_processor_seconds": (busy() - before) / requests, "client_processor_seconds": own / requests,
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--adapters", type=int, default=8)
@@ -141,7 +158,7 @@ def main() -> None:
                 for _ in range(given.rounds):
                     for clients, own in rounds.items():
                         requests = given.requests if clients > 1 else given.requests // 8
-                        own.append(figures(*asyncio.run(round_of(port, names, clients, requests))))
+                        own.append(measured(psutil.Process(server.pid), port, names, clients, requests))
             finally:
                 server.terminate()
                 server.wait()
@@ -149,7 +166,12 @@ def main() -> None:
             row = {key: median(one[key] for one in own) for key in own[0]}
             found.append({"methods": kind, "adapters": given.adapters, "clients": clients, **row})
             print(found[-1])
-        print(f"{kind}: {found[-1]['texts_per_second'] / found[-2]['texts_per_second']:.1f} times one at a time")
+        one, many = found[-2:]
+        busy = [each["server_processor_seconds"] + each["client_processor_seconds"] for each in (one, many)]
+        print(
+            f"{kind}: {many['texts_per_second'] / one['texts_per_second']:.1f} times one at a time; by the processor's time "
+            f"{busy[0] / busy[1]:.1f} times, of which the client takes {many['client_processor_seconds'] / busy[1]:.0%}"
+        )
     print(f"from the command to the first answer: {median(starts):.1f} s")
     if given.out:
         write_record(given.out, "starlette", "uvicorn", figures=found, start_seconds=median(starts))
