@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Plan", "Standing", "Taken", "plan_of", "size_of"]
+__all__ = ["Arrangement", "Rearrangement", "Taken", "plan_of", "size_of"]
 
 _SMALL = 256
 """Places up to which rows stand in one block, whatever they have; beyond that those within a factor of two do."""
@@ -21,7 +21,7 @@ def size_of(places: int) -> int:
 
 
 @dataclass
-class Standing:
+class Arrangement:
     """Says how rows stand in blocks: all of these have a value for each row of the batch."""
 
     counts: list[int]
@@ -51,11 +51,11 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Rearrangement:
     """Says of what blocks are made when rows join or leave; one plan holds for all layers."""
 
     taken: Sequence[Sequence[Taken]]
-    """What each new block has."""
+    """Rows that each new block takes."""
     widths: Sequence[int]
     whole: Sequence[bool]
     """True where a new block is an old one as it is, which is then not copied."""
@@ -64,18 +64,18 @@ class Plan:
 
 
 def plan_of(
-    rows: Sequence[tuple[int, int]], before: Sequence[Standing], device: torch.device
-) -> tuple[Standing, Plan]:  # fmt: skip
+    rows: Sequence[tuple[int, int]], before: Sequence[Arrangement], device: torch.device
+) -> tuple[Arrangement, Rearrangement]:  # fmt: skip
     """Return how these rows stand from now on, each a row (number, row) of those `before`, and how that is brought about."""
     counts, sizes, prefixes = (
         [values[source][row] for source, row in rows]
         for values in ([each.counts for each in before], [each.sizes for each in before], [each.prefixes for each in before])
     )  # fmt: skip
     groups = [[row for row, own in enumerate(sizes) if own == size] for size in sorted(set(sizes))]
-    now = Standing(counts, sizes, prefixes, groups)
+    now = Arrangement(counts, sizes, prefixes, groups)
 
     # Where each row was: its source, its block and its place in that.
-    found = {
+    place_of = {
         (source, row): (source, block, place)
         for source, each in enumerate(before)
         for block, group in enumerate(each.groups)
@@ -84,14 +84,14 @@ def plan_of(
     taken: list[list[Taken]] = []
     whole = []
     for group, width in zip(groups, now.widths, strict=True):
-        origins = [found[rows[row]] for row in group]
+        origins = [place_of[rows[row]] for row in group]
         source, block, _ = origins[0]
         was = before[source].groups[block]
         # A block whose rows are all there, in their order, is the same block still.
         same = origins == [(source, block, place) for place in range(len(was))]
         whole.append(same and max(before[source].counts[row] for row in was) == width)
         taken.append(_taken(origins, device))
-    return now, Plan(taken, now.widths, whole, [torch.tensor(group, device=device) for group in groups])
+    return now, Rearrangement(taken, now.widths, whole, [torch.tensor(group, device=device) for group in groups])
 
 
 def _taken(origins: Sequence[tuple[int, int, int]], device: torch.device) -> list[Taken]:

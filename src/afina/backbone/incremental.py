@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afina.backbone.arranged import Plan, Standing, Taken, plan_of, size_of
+from afina.backbone.arranged import Arrangement, Rearrangement, Taken, plan_of, size_of
 from afina.backbone.attachment import Attachment
 from afina.backbone.before_text import keeps_by_row, places_taken, prefix_of
 from afina.backbone.flight import Pass, Read
@@ -53,7 +53,7 @@ class Writing:
         sizes = [size_of(most) for most in places] if places and self._by_row else [0] * len(prompts)
         count = len(prompts)
         # What is read together is in one block at first.
-        self._standing = Standing([0] * count, sizes, [0] * count, [list(range(count))])
+        self._standing = Arrangement([0] * count, sizes, [0] * count, [list(range(count))])
         self._past = new_cache(apart=self._apart)
         self._mask: Tensor | None = None
         """(B, S) of what is kept, or None if all is seen."""
@@ -195,7 +195,9 @@ class Writing:
             self._encoded = self._encoded[chosen]
             self._seen = None if self._seen is None else self._seen[chosen]
             width = self._past.cross_attention_cache.get_seq_length()
-            plan = Plan([[Taken(0, 0, chosen, torch.arange(len(rows), device=chosen.device))]], [width], [False], ())
+            plan = Rearrangement(
+                [[Taken(0, 0, chosen, torch.arange(len(rows), device=chosen.device))]], [width], [False], ()
+            )
             for layer in self._past.cross_attention_cache.layers:
                 layer.arrange(plan, behind=True)
 
@@ -230,7 +232,9 @@ class Writing:
         both = self._encoded, other._encoded
         width = max(own.shape[1] for own in both)
         rows = [torch.arange(len(places), device=places.device) for places in each]
-        plan = Plan([[Taken(source, 0, rows[source], each[source]) for source in (0, 1)]], [width], [False], ())
+        plan = Rearrangement(
+            [[Taken(source, 0, rows[source], each[source]) for source in (0, 1)]], [width], [False], ()
+        )
         for layer, more in pairs:
             # An encoder's states begin together (their padding is behind), where a decoder's rows end together.
             layer.arrange(plan, more, behind=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from afina.backbone.arranged import Plan, Taken
+from afina.backbone.arranged import Rearrangement, Taken
 
 __all__ = ["Block", "Kept", "kept_bytes", "new_cache", "room_behind"]
 
@@ -19,7 +19,7 @@ _ROOM = 64
 
 
 class Block:
-    """Keys and values of some rows, (B, H, width, D/H) each, as the end of larger tensors."""
+    """Holds keys and values of some rows, (B, H, width, D/H) each, as the end of larger tensors."""
 
     def __init__(self, whole: Sequence[Tensor], end: int, start: int = 0) -> None:
         self.take(whole, end, start)
@@ -49,8 +49,8 @@ class Block:
         if self.end + added > self.whole[0].shape[2]:
             made = [self._larger(part, self.width + added + room_behind(self.width)) for part in self.parts]
             self.take(made, self.width)
-        for whole, own in zip(self.whole, latest, strict=True):
-            whole[:, :, self.end : self.end + added] = own
+        for whole, part in zip(self.whole, latest, strict=True):
+            whole[:, :, self.end : self.end + added] = part
         self.take(self.whole, self.end + added, self.start)
 
     def _larger(self, part: Tensor, width: int) -> Tensor:
@@ -61,7 +61,7 @@ class Block:
 
 
 class Kept:
-    """The keys and values of one layer."""
+    """Keeps the keys and values of one layer."""
 
     # What transformers' masks ask a layer of a cache: there is no window here, as windows would count padding as
     # tokens.
@@ -128,13 +128,13 @@ class Kept:
             # Zeros: what is never looked at has a weight of zero, which would make nothing good of a number that is none.
             wide = part.new_zeros(part.shape[0], *_shape(part, width + room_behind(width)))
             wide[:, :, width - part.shape[2] : width] = part
-            for row, (own, count) in enumerate(zip(before, counts, strict=True)):
-                if own is not None:
-                    wide[row, :, width - count - own[number].shape[1] : width - count] = own[number]
+            for row, (prefix, count) in enumerate(zip(before, counts, strict=True)):
+                if prefix is not None:
+                    wide[row, :, width - count - prefix[number].shape[1] : width - count] = prefix[number]
             made.append(wide)
         self.blocks[0].take(made, width)
 
-    def arrange(self, plan: Plan, other: "Kept | None" = None, *, behind: bool = False) -> None:
+    def arrange(self, plan: Rearrangement, other: "Kept | None" = None, *, behind: bool = False) -> None:
         """Keep the rows that a plan names, of this layer and another's.
 
         Shorter rows end where the longest does, or with `behind` begin where it begins.
@@ -156,15 +156,17 @@ def _together(
         parts = [sources[own.source][own.block].parts[number] for own in taken]
         shape = _shape(parts[0], width + (0 if behind else room_behind(width)))
         whole = parts[0].new_empty(sum(len(own.to) for own in taken), *shape)
-        for own, part in zip(taken, parts, strict=True):
+        for rows, part in zip(taken, parts, strict=True):
             # Of a block whose longest rows have left, what was theirs alone is left out.
             part = part[:, :, max(0, part.shape[2] - width) :] if not behind else part[:, :, :width]
             start = 0 if behind else width - part.shape[2]
-            whole[own.to, :, start : start + part.shape[2]] = part.index_select(0, own.rows)
+            whole[rows.to, :, start : start + part.shape[2]] = part.index_select(0, rows.rows)
+            if part.shape[2] == width:
+                continue
 
             # Zeros: what is never looked at has a weight of zero, which would make nothing good of a number that is none.
-            whole[own.to, :, :start] = 0
-            whole[own.to, :, start + part.shape[2] : width] = 0
+            whole[rows.to, :, :start] = 0
+            whole[rows.to, :, start + part.shape[2] : width] = 0
         made.append(whole)
     return Block(made, width)
 

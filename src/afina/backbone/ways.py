@@ -79,8 +79,8 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of a block of keys and values."""
+class BlockRows:
+    """Names the rows of a block of keys and values."""
 
     rows: Tensor
     """Their places in the batch, (B,)."""
@@ -108,11 +108,11 @@ class Ways:
         self.spans = spans_of(unseen)
         """Rows side by side with the places in front that none of them sees, where to leave those out is worth a product."""
         self.layers = layers
-        self.parts: list[Part] = []
+        self.parts: list[BlockRows] = []
         """The rows of each block, where there are several."""
         if len(groups) > 1:
-            own = layers[0].rows
-            self.parts = [_part(rows, group, unseen, there) for group, there in zip(groups, own, strict=True)]
+            places = layers[0].rows
+            self.parts = [_part(rows, group, unseen, there) for group, there in zip(groups, places, strict=True)]
         self.found: dict[int, Way] = {}
         """Ways by their crossing's `id`, for tensors with one row for each row of the batch."""
 
@@ -124,12 +124,12 @@ class Ways:
         return self.found.setdefault(id(crossing), Way(crossing, self.rows, reads=self._reads))
 
 
-def _part(rows: Sequence[slice], group: Sequence[int], unseen: Sequence[int], there: Tensor) -> Part:
+def _part(rows: Sequence[slice], group: Sequence[int], unseen: Sequence[int], there: Tensor) -> BlockRows:
     counts = [sum(part.start <= row < part.stop for row in group) for part in rows]
     stops = list(accumulate(counts, initial=0))
     least = min(unseen[row] for row in group)
-    own = [unseen[row] - least for row in group]
-    return Part(there, [slice(*pair) for pair in pairwise(stops)], spans_of(own), any(own))
+    in_block = [unseen[row] - least for row in group]
+    return BlockRows(there, [slice(*pair) for pair in pairwise(stops)], spans_of(in_block), any(in_block))
 
 
 class Way:

@@ -210,14 +210,14 @@ class Encoders(Owner):
             return False
         start = 0
         for ask in asks:
-            own = tokens.take(np.arange(start, start + len(ask.texts)))
+            part = tokens.take(np.arange(start, start + len(ask.texts)))
             start += len(ask.texts)
             # As long as a text may be: it was perhaps cut, which is told of all texts together.
-            if tokens.cut and own.lengths.max() >= ask.reader.most:
+            if tokens.cut and part.lengths.max() >= ask.reader.most:
                 self._read_alone(ask)
             else:
-                ask.tokens = own
-                self._wait_for(ask, own)
+                ask.tokens = part
+                self._wait_for(ask, part)
         return True
 
     def _read_alone(self, ask: EncodeRequest) -> None:
