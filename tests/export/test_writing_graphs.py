@@ -28,7 +28,7 @@ from commands import afina as run_afina
 from commands import refused
 from exports import chatting, exports_to_try, rewriting, save_pairs, save_talks, written_alone
 from families import BOTH, DECODERS
-from gguf_files import save_speaker
+from gguf_files import ONE_LAYER, save_speaker
 from saved_adapters import saved
 
 QUICK = [("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2"), ("executorch", "lora", "llama")]
@@ -69,7 +69,7 @@ def test_a_graph_goes_on_as_its_adapter(
     to, name, family = kind
     if find_spec(to) is None:
         pytest.skip(f"--to {to} needs {to}")
-    base = save_speaker(family, tmp_path / "base")
+    base = save_speaker(family, tmp_path / "base", **ONE_LAYER.get(family, {}))
     settings = {"length": 3} if name in SHORT else {}
     apart = family in BOTH
     data, save = (pairs, rewriting) if apart else (talks, chatting)

@@ -21,6 +21,7 @@ ARCHITECTURES = {
 ONE_LAYER = {
     "gpt2": {"num_hidden_layers": 1}, "llama": {"num_hidden_layers": 1}, "t5": {"num_layers": 1, "num_decoder_layers": 1},
     "bart": {"encoder_layers": 1, "decoder_layers": 1},
+    "gemma2": {"num_hidden_layers": 1, "layer_types": ["sliding_attention"]},
 }  # fmt: skip
 """Settings of `save_speaker` by family where a second layer would only take its time: to trace a graph takes seconds each."""
 

@@ -216,12 +216,7 @@ def test_killed_and_resumed_is_as_if_undisturbed(
     )
 
 
-@pytest.mark.covered(
-    "families",
-    [["bert", "deberta-v2", "gpt2", "gemma2", "t5"]],
-    [["bert", "deberta-v2", "gpt2", "gemma2", "t5"], [*TEXT]],
-    ids=len,
-)
+@pytest.mark.covered("families", [SOME], [SOME, TEXT], ids=len)
 def test_text_architectures_are_planned_and_studied(
     families: tuple[str, ...], tmp_path: Path, family_folder: Loader, csv_folder: Path
 ) -> None:
