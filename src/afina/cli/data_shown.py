@@ -39,7 +39,7 @@ def show_files(console: "Console", out: Path, rejects: Path | None, words: "Word
 
 def show_inspection(console: "Console", inspection: Any, words: "Words") -> None:
     """Print what a file holds (`afina.corpus.inspect.Inspection`)."""
-    from afina.corpus.inspect_page import COLUMNS, findings, kind_of, unit_of
+    from afina.corpus.inspect_page import COLUMNS, balance_lines, findings, kind_of, unit_of
 
     rows = words.counted(inspection.rows, "{count} row", "{count} rows")
     forms = ", ".join(words.note(form) for form in inspection.forms)
@@ -60,6 +60,8 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
     ):
         if counts:
             console.print(f"{words(name)}: {_listed(counts, words)}", highlight=False)
+    for warn, line in balance_lines(inspection, words):
+        console.print(f"  {line}", style="yellow" if warn else "", highlight=False, markup=False)
 
 
 def _listed(counts: Mapping[str, int], words: "Words", most: int = 8) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from afina.corpus.balance import AxisBalance, Balance, LabelRows
 from afina.corpus.languages import language_of
 from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
@@ -89,9 +90,17 @@ class Inspection:
     seen: dict[str, int]
     examples: dict[str, list[list[str]]]
     """A few rows for each finding, by its name: [place, text]."""
+    by_label: dict[str, LabelRows]
+    """Rows, mean length in `unit` and languages of each label; none where there are none, one, or more than 50."""
+    groups: list[AxisBalance]
+    """Labels by groups of people, found by words, likewise."""
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "lengths": {name: vars(value) for name, value in self.lengths.items()}}
+        return {
+            **vars(self), "lengths": {name: vars(value) for name, value in self.lengths.items()},
+            "by_label": {label: vars(rows) for label, rows in self.by_label.items()},
+            "groups": [axis.as_dict() for axis in self.groups],
+        }  # fmt: skip
 
 
 class _Tally:
@@ -107,6 +116,7 @@ class _Tally:
         )
         self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
         self.examples: dict[str, list[list[str]]] = {}
+        self.balance = Balance()
 
     def example(self, kind: str, place: str, text: str) -> None:
         examples = self.examples.setdefault(kind, [])
@@ -121,11 +131,11 @@ class _Tally:
             self.problems[row.problem] += 1
             self.example("unreadable", row.place, row.text or "")
             return None
-        text = row.all_text
+        text, language = row.all_text, language_of(row.all_text)
         self.whole.append(self.count(text))
         self.digests.append(digest(text))
         self.generated += row.generated
-        self.languages[language_of(text)] += 1
+        self.languages[language] += 1
         if personal := find_personal(text):
             self.personal += personal
             self.personal_rows += 1
@@ -133,6 +143,8 @@ class _Tally:
         if row.label is not None:
             label = visible(row.label)
             self.labels[label or "(none)"] += 1
+            if label is not None:
+                self.balance.add(text, label, self.whole[-1], language)
             # A label that is written with invisible signs is learned without them, which is said.
             self.retouched += label is not None and label != row.label
         if row.messages:
@@ -207,4 +219,5 @@ def inspect_file(
         labels={} if many else dict(tally.labels.most_common()), languages=dict(tally.languages.most_common()),
         personal={kind: tally.personal[kind] for kind in KINDS if tally.personal[kind]}, personal_rows=tally.personal_rows,
         forms=dict(tally.forms), problems=dict(tally.problems.most_common()), seen=dict(source.seen), examples=tally.examples,
+        by_label=tally.balance.by_label(), groups=tally.balance.by_group(),
     )  # fmt: skip

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
+from afina.corpus.balance import FEWEST
 from afina.corpus.inspect import Inspection, Lengths
 from afina.words.language import Words
 
-__all__ = ["COLUMNS", "findings", "inspection_page", "kind_of", "unit_of"]
+__all__ = ["COLUMNS", "balance_lines", "findings", "inspection_page", "kind_of", "unit_of"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--bar:#0b62a3;--warn:#8a4b00}
@@ -24,6 +25,8 @@ td.text{text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}
 """
 
 
+_SHOWN_LABELS = 6
+"""Labels whose shares are told of each group."""
 COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
 """Columns of the table of lengths."""
 
@@ -66,6 +69,50 @@ def findings(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
     ]
 
 
+def balance_lines(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
+    """Say how labels are shared out among groups, a line each, and whether chance does not explain it."""
+    lines = []
+    for axis in inspection.groups:
+        parts = []
+        for group, counts in axis.counts.items():
+            if group in axis.too_small:
+                continue
+            total = sum(counts.values())
+            shares = ", ".join(
+                f"{label} {words.number(100 * counts.get(label, 0) / total)}%"
+                for label in list(inspection.by_label)[:_SHOWN_LABELS]
+            )
+            parts.append(f"{group} ({words.number(total)}): {shares}")
+        if axis.p_value is None:
+            continue
+        p = words.written("< 0.001" if axis.p_value < 0.001 else f"= {axis.p_value:.3f}")
+        line = words(
+            "{axis}: labels differ by group (p {p}): {parts}"
+            if axis.is_uneven
+            else "{axis}: labels as chance may share them out (p {p}): {parts}",
+            axis=axis.axis, p=p, parts="; ".join(parts),
+        )  # fmt: skip
+        lines.append((axis.is_uneven, line))
+    small = [f"{axis.axis}: {', '.join(axis.too_small)}" for axis in inspection.groups if axis.too_small]
+    if small:
+        sentence = words(
+            "groups with fewer than {count} rows, not compared: {groups}", count=FEWEST, groups="; ".join(small)
+        )
+        lines.append((False, sentence))
+    return lines
+
+
+def _label_table(inspection: Inspection, words: Words) -> str:
+    """Return rows, lengths and languages by label."""
+    head = "".join(f"<th>{escape(words(name))}</th>" for name in ("label", "rows", "mean length", "languages"))
+    body = ""
+    for label, each in inspection.by_label.items():
+        languages = ", ".join(f"{name} {words.number(count)}" for name, count in list(each.languages.items())[:4])
+        cells = (label, words.number(each.rows), words.number(each.mean_length, 1), languages)
+        body += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
 def inspection_page(inspection: Inspection, words: Words) -> str:
     """Return the whole HTML document."""
     rows = words.counted(inspection.rows, "{count} row", "{count} rows")
@@ -90,6 +137,16 @@ def inspection_page(inspection: Inspection, words: Words) -> str:
     ):  # fmt: skip
         if counts:
             parts.append(f"<h2>{escape(_begun(words(title)))}</h2>{_bars(counts, words)}")
+    if inspection.by_label:
+        parts.append(f"<h2>{escape(_begun(words('by label')))}</h2>{_label_table(inspection, words)}")
+    if lines := balance_lines(inspection, words):
+        listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(line)}</li>" for warn, line in lines)
+        limits = words(
+            "Groups found by words are rows that hold those words, not people; gaps in them have many causes."
+        )
+        parts.append(
+            f"<h2>{escape(_begun(words('labels by groups of people')))}</h2><ul>{listed}</ul><p class=soft>{escape(limits)}</p>"
+        )
     if inspection.examples:
         parts.append(f"<h2>{escape(words('Examples'))}</h2>")
         for kind, shown in inspection.examples.items():

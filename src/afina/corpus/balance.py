@@ -1,0 +1,116 @@
+"""Count labels by group, by length and by language, before anything is trained: what a model is given to learn from.
+
+Groups are found by words (`data/groups/words.yaml`), with the limits that stand there. Labels that are shared out otherwise
+in one group than in another are told by a chi-squared test of independence, its p-value times the number of axes tested.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from afina.data.groups.grouping import NONE, by_words
+from afina.data.groups.word_lists import read_word_lists
+
+__all__ = ["FEWEST", "AxisBalance", "Balance", "LabelRows"]
+
+FEWEST = 30
+"""Rows with a label that a group needs to be compared."""
+_MOST = 50
+"""Labels beyond which they are no classes."""
+
+
+@dataclass(frozen=True)
+class AxisBalance:
+    """Says how labels are shared out among the groups of one axis."""
+
+    axis: str
+    counts: dict[str, dict[str, int]]
+    """Rows by group and label."""
+    several: int
+    """Rows with words of several groups, which are in none."""
+    p_value: float | None
+    """The probability of so uneven labels by chance, corrected for the axes that were tested; None where none was."""
+    too_small: tuple[str, ...]
+    """Groups with fewer rows than are compared."""
+
+    @property
+    def is_uneven(self) -> bool:
+        """Return whether chance does not explain it."""
+        return self.p_value is not None and self.p_value < 0.05
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "too_small": list(self.too_small), "is_uneven": self.is_uneven}
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Says what the rows of one label are like."""
+
+    rows: int
+    mean_length: float
+    languages: dict[str, int]
+
+
+@dataclass
+class Balance:
+    """Counts rows as they pass by."""
+
+    _axes: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    _several: Counter[str] = field(default_factory=Counter)
+    _lengths: dict[str, list[int]] = field(default_factory=dict)
+    _languages: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def add(self, text: str, label: str, length: int, language: str) -> None:
+        """Take a row with a label."""
+        if label not in self._lengths:
+            # A column with a value a row is no label, and would fill memory.
+            if len(self._lengths) > _MOST:
+                return
+            self._lengths[label], self._languages[label] = [0, 0], Counter()
+        self._lengths[label][0] += 1
+        self._lengths[label][1] += length
+        self._languages[label][language] += 1
+        for name, axis in read_word_lists().axes.items():
+            grouping = by_words([text], axis)
+            self._several[name] += grouping.several
+            if (group := int(grouping.of[0])) != NONE:
+                self._axes.setdefault(name, {}).setdefault(grouping.groups[group], Counter())[label] += 1
+
+    def by_label(self) -> dict[str, LabelRows]:
+        """Return what the rows of each label are like; nothing where there is one label, or too many."""
+        if not 1 < len(self._lengths) <= _MOST:
+            return {}
+        return {
+            label: LabelRows(rows, total / rows, dict(self._languages[label].most_common()))
+            for label, (rows, total) in self._lengths.items()
+        }
+
+    def by_group(self) -> list[AxisBalance]:
+        """Return how labels are shared out, for each axis with rows in a group; nothing where there are too many labels."""
+        if not 1 < len(self._lengths) <= _MOST:
+            return []
+        tests = {name: _p_value(groups) for name, groups in self._axes.items()}
+        made = sum(p is not None for p in tests.values())
+        return [
+            AxisBalance(
+                name, {group: dict(counts) for group, counts in groups.items()}, self._several[name],
+                None if (p := tests[name]) is None else min(1.0, p * made),
+                tuple(group for group, counts in groups.items() if counts.total() < FEWEST),
+            )
+            for name, groups in self._axes.items()
+        ]  # fmt: skip
+
+
+def _p_value(groups: Mapping[str, Counter[str]]) -> float | None:
+    """Return the p-value of independence of group and label; None where fewer than two groups have enough rows."""
+    large = [counts for counts in groups.values() if counts.total() >= FEWEST]
+    labels = sorted({label for counts in large for label in counts})
+    if len(large) < 2 or len(labels) < 2:
+        return None
+    from scipy.stats import chi2_contingency
+
+    table = np.array([[counts[label] for label in labels] for counts in large])
+    return float(chi2_contingency(table).pvalue)

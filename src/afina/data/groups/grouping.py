@@ -1,0 +1,82 @@
+"""Put rows into groups: by a column, by words, or by two groupings at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+
+from afina.data.groups.word_lists import GroupAxis
+from afina.errors import UsageError
+
+__all__ = ["NONE", "Grouping", "by_column", "by_words", "crossed"]
+
+NONE = -1
+"""The group of a row that is in none, or in several at once."""
+_MOST = 50
+"""Values of a column beyond which it says something else than a group."""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Says of each row in which group it is."""
+
+    name: str
+    groups: tuple[str, ...]
+    of: np.ndarray
+    """(N,) number of each row's group, or `NONE`."""
+    by: Literal["words", "column", "both"]
+    several: int = 0
+    """Rows with words of more than one group, which are in none."""
+
+    def counts(self) -> np.ndarray:
+        """Return the rows of each group (G,)."""
+        return np.bincount(self.of[self.of != NONE], minlength=len(self.groups))
+
+    @property
+    def without(self) -> int:
+        """Return the rows that are in no group, those with words of several aside."""
+        return int((self.of == NONE).sum()) - self.several
+
+    def with_enough(self, fewest: int) -> tuple["Grouping", list[tuple[str, int]]]:
+        """Return it with the groups of at least so many rows alone, and the others with their rows."""
+        counts = self.counts()
+        large = np.flatnonzero(counts >= fewest)
+        place = np.full(len(self.groups) + 1, NONE)  # the last is that of NONE
+        place[large] = np.arange(len(large))
+        small = [(self.groups[i], int(counts[i])) for i in range(len(self.groups)) if 0 < counts[i] < fewest]
+        return Grouping(self.name, tuple(self.groups[i] for i in large), place[self.of], self.by, self.several), small
+
+
+def by_words(texts: Sequence[str], axis: GroupAxis) -> Grouping:
+    """Group texts by an axis's words, whole words in any case; one with words of two groups is in none."""
+    of, several = np.full(len(texts), NONE), 0
+    for row, text in enumerate(texts):
+        groups = {number for word in set(axis.pattern.findall(text.casefold())) for number in axis.places[word]}
+        if len(groups) == 1:
+            of[row] = groups.pop()
+        several += len(groups) > 1
+    return Grouping(axis.name, tuple(group.name for group in axis.groups), of, "words", several)
+
+
+def by_column(name: str, values: Sequence[Any]) -> Grouping:
+    """Group rows by a column's values, an empty one being none; raises `UsageError` for one that is no grouping."""
+    texts = ["" if value is None else str(value).strip() for value in values]
+    groups = tuple(sorted(set(texts) - {""}))
+    if not 2 <= len(groups) <= _MOST:
+        raise UsageError(
+            f"The column '{name}' has {len(groups):,} different values; a column of groups has from 2 to {_MOST}."
+        )
+    place = {group: number for number, group in enumerate(groups)} | {"": NONE}
+    return Grouping(name, groups, np.array([place[text] for text in texts], dtype=np.int64), "column")
+
+
+def crossed(groupings: Sequence[Grouping]) -> list[Grouping]:
+    """Return every pair of groupings as one: women who are young, men who are old."""
+    pairs = []
+    for one, other in combinations(groupings, 2):
+        both = np.where((one.of == NONE) | (other.of == NONE), NONE, one.of * len(other.groups) + other.of)
+        names = tuple(f"{a} · {b}" for a in one.groups for b in other.groups)
+        pairs.append(Grouping(f"{one.name} × {other.name}", names, both, "both"))
+    return pairs
