@@ -47,6 +47,7 @@ COMMANDS = {
     "evaluate": ["evaluate", "no-adapter", "--text", "IN", "--out", "OUT.jsonl"],
     "evaluate answers": ["evaluate", "no-adapter", "--answers", "IN", "--out", "OUT.jsonl"],
     "evaluate tasks": ["evaluate", "no-adapter", "--tasks", "IN", "--out", "OUT.jsonl"],
+    "bias": ["audit", "bias", "no-adapter", "--rows", "IN", "--out", "OUT.json"],
     "leak": ["audit", "leak", "no-adapter", "--train", "IN", "--out", "OUT.json"],
     "leak, canaries": ["audit", "leak", "no-adapter", "--canaries", "IN", "--out", "OUT.json"],
 }

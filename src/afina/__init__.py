@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "AfinaError": "afina.errors",
     "Answering": "afina.evaluation.answers",
+    "BiasSettings": "afina.audit.bias.questions",
     "Chat": "afina.serve.session",
     "CleanSettings": "afina.corpus.rules",
     "Columns": "afina.data.dialogues.conversations",
@@ -32,6 +33,7 @@ _PLACES = {
     "UsageError": "afina.errors",
     "WatchSettings": "afina.audit.watch.settings",
     "api": "afina.api",
+    "audit_bias": "afina.api.audit:bias",
     "audit_leak": "afina.audit.run",
     "catalogue": "afina.study.catalogue",
     "clean_data": "afina.api.data:clean",

@@ -28,6 +28,9 @@ SHOWS = {
 }  # fmt: skip
 CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("audit leak", "tokens"): "most",
+    ("audit bias", "group"): "columns",
+    ("audit bias", "axis"): "groups",
+    ("audit bias", "word_file"): "words",
     ("watch", "make_reference"): "rows",  # of api.watch_reference
     ("data clean", "similarity"): "near_duplicates",
     ("data generate", "similarity"): "near_duplicates",

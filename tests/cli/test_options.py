@@ -78,6 +78,9 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
             "{topic}", "--model", "m", "--out", "{out}/c.jsonl", "--endpoint", "http://127.0.0.1:9", "--tries", "1",
             "--timeout", "1", "--count", "1",
         ],
+        "audit bias": [
+            str(adapter), "--rows", mail, "--group", "label", "--fewest", "5", "--swap-rows", "0", "--no-base",
+        ],
         "audit leak": [str(writer), "--train", chat, "--held-out", chat, "--rows", "5", "--tokens", "2", "--references", "2"],
         "watch": [str(adapter), mail], "audit canaries": ["--data", chat, "--out", "{out}/d.jsonl"],
         "rag index": [str(folder / "text.txt"), "--out", "{out}/e.index", "--representation", "bm25"],

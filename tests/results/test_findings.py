@@ -8,6 +8,7 @@ import pytest
 
 from afina.errors import AboveLimit, AfinaError, UsageError
 from afina.measure.bootstrap import Estimate
+from afina.results.findings.against_base import findings_by_run, worse_than_base
 from afina.results.findings.audited import FOLDER, Audited, audits_of, read_findings
 from afina.results.findings.finding import (
     ComparedFigure,
@@ -93,6 +94,25 @@ def test_limits_are_of_all_checks_or_of_one() -> None:
 def test_a_limit_that_is_none_is_refused(given: list[str], why: str) -> None:
     with pytest.raises(UsageError, match=why.replace("?", ".")):
         parse_limits(given, ["swaps"])
+
+
+def test_what_tuning_made_worse_is_told_and_what_has_no_base_too() -> None:
+    worse = ComparedFigure(name="base", value=Estimate(0.1), difference=Estimate(0.3, 0.2, 0.4), p_value=0.01)
+    findings = {"a": [FOUND], "b": [replace(FOUND, beside=(replace(worse, difference=Estimate(-0.3)),))],
+                "c": [replace(FOUND, beside=())],
+                "d": [replace(FOUND, beside=(replace(worse, p_value=0.04),))] * 2}  # fmt: skip
+    told = worse_than_base(["a"], findings)
+    assert told is not None and told.told(Words("pt")) == "é pior que a sua base: valor (linhas de treino) em 0,300"
+    assert worse_than_base(["b"], findings) is None
+    assert worse_than_base(["d"], findings) is None  # two tests at 0.04 are 0.08
+    for run in ("c", "unknown"):
+        told = worse_than_base([run], findings)
+        assert told is not None and told.phrase == "no audit has its base beside it"
+
+
+def test_a_study_that_was_not_audited_is_told_how(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="afina audit bias"):
+        findings_by_run(tmp_path, "bias")
 
 
 def test_tests_that_were_not_made_do_not_count() -> None:

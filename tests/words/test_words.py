@@ -24,7 +24,7 @@ from source import SOURCE, tree_of
 
 ONE_FORM = {
     "base", "tokens/s", "{rate} tokens/s", "{name} (base)", "{count} token", "{count} tokens", "{count} ms", "p (Holm)", "F1",
-    "{share}%", "{what} ({about})",
+    "{share}%", "{what} ({about})", "{name}: {groups}",
 }  # fmt: skip
 """Written alike in both."""
 

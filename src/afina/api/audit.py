@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from afina.audit.bias.questions import BiasSettings
+    from afina.audit.bias.run import BiasAudit
     from afina.audit.leak import LeakSettings
     from afina.audit.run import LeakAudit
     from afina.dataset_spec import DatasetSpec
     from afina.results.findings.audited import Audited
 
-__all__ = ["audit_files", "canaries", "leak"]
+__all__ = ["audit_files", "bias", "canaries", "leak"]
 
 
 def leak(
@@ -58,6 +60,42 @@ def leak(
 
         notes = [own.note for own in write_into_cards(audit.leaks) if own.note is not None]
         audit = replace(audit, notes=[*audit.notes, *notes])
+    return audit
+
+
+def bias(
+    target: str | Path,
+    settings: "BiasSettings | None" = None,
+    *,
+    file: str | Path | None = None,
+    columns: "DatasetSpec | None" = None,
+    model: str | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    trust_remote_code: bool = False,
+    out: str | Path | None = None,
+    force: bool = False,
+    language: str = "en",
+    tell: Callable[[str], None] = lambda status: None,
+) -> "BiasAudit":
+    """Measure what an adapter that gives classes, or each of a study's, does to one group of people and not to another.
+
+    `file` has labelled rows with their `columns`; by default they are the study's test rows. Into the folder `out` bias.json
+    and bias.html (in `language`) are written, into a file out.json the figures alone; over what is there only with `force`.
+    """
+    from afina.audit.bias.questions import BiasSettings
+    from afina.audit.bias.run import audit_bias
+    from afina.outputs import check_outputs
+    from afina.predictor.loading import Loading
+    from afina.words.language import check_language
+
+    check_language(language)
+    settings = settings or BiasSettings()
+    files = [] if out is None else audit_files("bias", out)
+    check_outputs(files, (file, settings.words), force=force)
+    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    audit = audit_bias(target, settings, rows=file, columns=columns, loading=loading, tell=tell)
+    _write(audit, files, language)
     return audit
 
 

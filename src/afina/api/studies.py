@@ -1,6 +1,6 @@
 """Plan studies, carry them out, report on them and ask them for advice."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,11 +207,12 @@ def recommend(
     minimum: float | None = None,
     model: str | None = None,
     dataset: str | None = None,
+    no_worse_than_base: Sequence[str] = (),
     language: str = "en",
 ) -> "Recommendation":
     """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out.
 
-    `memory` is an amount such as "4GB", or a number of bytes.
+    `memory` is an amount such as "4GB", or a number of bytes; `no_worse_than_base` names audits that lie in its folder.
     """
     from afina.results.recommend import parse_memory
     from afina.results.recommend import recommend as choose
@@ -219,6 +220,6 @@ def recommend(
 
     most = parse_memory(memory) if isinstance(memory, str) else memory
     return choose(
-        directory, memory_bytes=most, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
-        words=Words(language),
+        directory, memory_bytes=most, minutes=minutes, metric=metric, minimum=minimum,
+        only={"model": model, "dataset": dataset}, no_worse_than_base=no_worse_than_base, words=Words(language),
     )  # fmt: skip

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afina.adapters.record import AdapterRecord, read_record
+from afina.adapters.record import AdapterRecord
 from afina.audit.canaries import CanaryManifest, read_manifest
 from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakMaterial, LeakSettings, examine
 from afina.audit.tables import tables_of
+from afina.audit.targets import Shared, labelled, study_of, targets_of
 from afina.config import StudyConfig
 from afina.data.columns import joined
 from afina.data.files.tables import read_table
@@ -18,11 +19,8 @@ from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.predictor.loading import Loading
-from afina.predictor.predictor import Predictor
 from afina.results.findings.audited import Audited, Cells
 from afina.results.findings.sentence import Sentence
-from afina.results.result import Result
-from afina.results.results_jsonl import read_results
 from afina.study.data import study_data
 from afina.tasks.base import restore
 from afina.tasks.writing import writer_named
@@ -64,21 +62,20 @@ def audit_leak(
     manifest = None if canaries is None else read_manifest(Path(canaries))
     if (train is None) != (held_out is None):
         raise UsageError("--train and --held-out go together: leaks show in what differs between the two.")
-    results = _of_study(folder)
-    adapters = [folder] if results is None else [folder / str(result.adapter) for result in results]
+    targets = targets_of(folder, lambda task: task.writes, "of a task that writes; only what writes can recite.")
     known: Known = {}
-    shared: dict[tuple[str, str], Predictor] = {}
+    shared = Shared(loading)
     materials: dict[str, LeakMaterial] = {}
     leaks = []
-    for number, path in enumerate(adapters, start=1):
-        label = f"{number} of {len(adapters)}: {path.parent.name if results is not None else path.name}"
+    for target_of in targets:
+        path, label = target_of.path, target_of.label
         tell(f"{label}: loading")
         # PEFT's files do not say in which template a row stood, and its loss in another one would prove nothing.
         if (path / "adapter_config.json").exists() and not (path / "afina.json").exists():
             raise UsageError(
                 f"{path} does not say how what it learned was written (it has no afina.json); train it here."
             )
-        record = read_record(path)
+        record = target_of.record
         if not restore(record.task).writes:
             raise UsageError(
                 f"{path} was trained for {record.task['name']}, not to write; only what writes can recite."
@@ -88,11 +85,11 @@ def audit_leak(
         # Adapters of one data set look at the same rows, so that they can be compared.
         if at not in materials:
             materials[at] = _material(record, path, train, held_out, columns, manifest)
-        loaded = _load(path, record, shared, loading)
+        loaded = shared.load(target_of)
         leaks.append(
             examine(
-                loaded, materials[at], settings, known=known, result=None if results is None else results[number - 1],
-                trust_remote_code=loading.trust_remote_code, tell=_labelled(tell, label),
+                loaded, materials[at], settings, known=known, result=target_of.result,
+                trust_remote_code=loading.trust_remote_code, tell=labelled(tell, label),
             )
         )  # fmt: skip
     return LeakAudit(
@@ -106,19 +103,6 @@ def audit_leak(
     )  # fmt: skip
 
 
-def _of_study(folder: Path) -> list[Result] | None:
-    """Return the finished runs of a study's writing tasks; None where the folder is a single adapter."""
-    if not (folder / "study.yaml").is_file():
-        if not any((folder / name).is_file() for name in ("afina.json", "adapter_config.json")):
-            raise UsageError(f"{folder} is neither an adapter (no afina.json) nor a study (no study.yaml).")
-        return None
-    done = [result for result in read_results(folder) if result.is_finished and result.adapter]
-    writers = [result for result in done if restore(read_record(folder / str(result.adapter)).task).writes]
-    if not writers:
-        raise UsageError(f"{folder} has no finished run of a task that writes; only what writes can recite.")
-    return writers
-
-
 def _material(
     record: AdapterRecord, path: Path, train: str | Path | None, held_out: str | Path | None,
     columns: DatasetSpec | None, manifest: CanaryManifest | None,
@@ -129,8 +113,8 @@ def _material(
         train_rows, other = (_read(Path(file), spec, record.task["name"]) for file in (train, held_out))
         return LeakMaterial(train_rows, other, manifest)
     # The adapter's own study, whose folder keeps the rows that it was trained on and those that it was not.
-    study = path.resolve().parents[2] / "study.yaml"  # study/runs/run/adapter
-    if "source" not in record.facts or not study.is_file():
+    study = study_of(path)
+    if "source" not in record.facts or study is None:
         raise UsageError(f"{path} lies in no study's folder; say on what it was trained with --train and --held-out.")
     # Read again with the study's own settings, so that the split is the one of then.
     data = study_data(StudyConfig.read(study), DatasetSpec(**record.facts["source"]))
@@ -150,18 +134,3 @@ def _read(path: Path, spec: DatasetSpec, task: str) -> Rows:
         [rows.text[row] for row in full], None if rows.text_pair is None else [rows.text_pair[row] for row in full],
         rows.label[full],
     )  # fmt: skip
-
-
-def _labelled(tell: Callable[[str], None], label: str) -> Callable[[str], None]:
-    return lambda status: tell(f"{label}: {status}")
-
-
-def _load(path: Path, record: AdapterRecord, shared: dict[tuple[str, str], Predictor], at: Loading) -> Predictor:
-    """Load an adapter, on the backbone of an earlier one where both can share it."""
-    # What has changed the base's own weights shares it with nobody.
-    if record.make_method().owns_backbone:
-        return at.load(path)
-    key = (record.model, record.precision)
-    loaded = at.load(path, beside=shared.get(key))
-    shared.setdefault(key, loaded)
-    return loaded

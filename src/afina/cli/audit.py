@@ -14,12 +14,16 @@ __all__ = ["audit", "columns_of"]
 
 @command("audit", panel=PANELS[2])
 def audit() -> None:
-    """Look at what a trained adapter gives away."""
+    """Look at what a trained adapter gives away, and at what it does to some and not to others."""
 
 
-def columns_of(path: "Path | None", text: str | None, answer: str | None, messages: str | None) -> "DatasetSpec | None":
+def columns_of(
+    path: "Path | None", text: str | None, answer: str | None, messages: str | None, label: str | None = None
+) -> "DatasetSpec | None":
     """Return which columns of the rows a person named; None where none."""
     from afina.dataset_spec import DatasetSpec
 
-    given = (text, answer, messages)
-    return DatasetSpec(path=str(path), text=text, target=answer, messages=messages) if any(given) else None
+    given = (text, answer, messages, label)
+    if not any(given):
+        return None
+    return DatasetSpec(path=str(path), text=text, target=answer, messages=messages, label=label)

@@ -111,8 +111,8 @@ def leak(
 def _show(console: "Console", audit: "LeakAudit", words: "Words") -> None:
     from afina.audit.tables import canary_rows, leak_rows, risk_rows
 
-    for sentence in audit.notes:
-        note(console, words.sentence(sentence))
+    for sentence in audit.remarks(words):
+        note(console, sentence)
     show_cells(console, leak_rows(audit.leaks, words))
     for each in audit.leaks:
         console.print(f"\n{each.adapter}", style="bold", soft_wrap=True, highlight=False, markup=False)

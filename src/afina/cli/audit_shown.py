@@ -25,8 +25,8 @@ def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:
     """Print an audit's notes, its findings as a table and in sentences, and what they do not show."""
     from afina.results.findings.tables import finding_rows
 
-    for sentence in audited.notes:
-        note(console, words.sentence(sentence))
+    for sentence in audited.remarks(words):
+        note(console, sentence)
     show_cells(console, finding_rows(audited.findings, words), labels=3)
     for name in dict.fromkeys(each.subject.name for each in audited.findings):
         console.print(f"\n{name}", style="bold", soft_wrap=True, highlight=False, markup=False)

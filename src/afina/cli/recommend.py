@@ -24,6 +24,12 @@ def recommend(
     minimum: Annotated[float | None, typer.Option("--minimum", help="Least value of the metric.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="Only this data set.")] = None,
+    no_worse_than_base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--no-worse-than-base", metavar="AUDIT", help="Leave out what this audit found worse than the base: bias."
+        ),
+    ] = None,
     language: Language = "en",
     format: Format = "table",
 ) -> None:
@@ -37,7 +43,7 @@ def recommend(
     console_for(format)
     answer = api.recommend(
         directory, memory=memory, minutes=minutes, metric=metric, minimum=minimum, model=model, dataset=dataset,
-        language=language,
+        no_worse_than_base=no_worse_than_base or (), language=language,
     )  # fmt: skip
     if format == "json":
         print_json(answer.as_dict())

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from afina.measure.metrics.base import higher_is_better
 from afina.measure.shown import html_of
 from afina.results.comparison import is_comparison, read_comparison
 from afina.results.doubts import doubts
+from afina.results.findings.against_base import findings_by_run, worse_than_base
+from afina.results.findings.finding import Finding
 from afina.results.folder import InFolder, folder_of
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.results_jsonl import read_results
@@ -24,6 +26,7 @@ from afina.words.language import Words
 
 __all__ = ["Recommendation", "comparable", "parse_memory", "recommend"]
 
+_ALL: Mapping[str, str | None] = {}
 _UNITS = {"": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
@@ -87,23 +90,25 @@ def recommend(
     minutes: float | None = None,
     metric: str | None = None,
     minimum: float | None = None,
-    model: str | None = None,
-    dataset: str | None = None,
+    only: Mapping[str, str | None] = _ALL,
+    no_worse_than_base: Sequence[str] = (),
     words: Words | None = None,
 ) -> Recommendation:
     """Choose among the cells of one data set (over all its models) the best one within the limits.
 
-    Of a comparison of ways (`afina rag compare`) it chooses the way, and minutes are those of preparing it. Among those whose
-    metric cannot be told from the best's, the one with the least memory is chosen, and the reason says
-    that the metric did not decide. Sentences are in the language of `words`, English unless given. Raises `UsageError` for
-    names that the study lacks, and for a limit that is none.
+    `only` may name one `model`, or one `dataset`. Of a comparison of ways (`afina rag compare`) it chooses the way, and
+    minutes are those of preparing it. Among those whose metric cannot be told from the best's, the one with the least memory
+    is chosen, and the reason says that the metric did not decide. With `no_worse_than_base` what audits of these names found
+    worse than in the bare base is left out. Sentences are in the language of `words`, English unless given. Raises
+    `UsageError` for names that the study lacks, and for a limit that is none.
     """
     directory = folder_of(directory)
     _check_limits(memory_bytes, minutes, minimum)
     words = words or Words()
     answers = _of_ways(directory) if is_comparison(directory) else _of_study(directory)
-    group = _group(answers, metric, model, dataset)
-    answer = _chosen(answers, group, _Limits(memory_bytes, minutes, minimum), words)
+    group = _group(answers, metric, only)
+    audits = tuple(findings_by_run(directory, name) for name in no_worse_than_base)
+    answer = _chosen(answers, group, _Limits(memory_bytes, minutes, minimum, audits), words)
     closed = [(_named(cell, words), words("it is given the right passage, which nobody has when asking"))
               for cell in answers.closed]  # fmt: skip
     answer = replace(answer, excluded=[*answer.excluded, *closed])
@@ -116,6 +121,8 @@ class _Limits:
     memory: float | None = None
     minutes: float | None = None
     minimum: float | None = None
+    audits: tuple[dict[str, list[Finding]], ...] = ()
+    """Findings by run of each audit in which none may be worse than its base."""
 
 
 @dataclass(frozen=True)
@@ -221,13 +228,13 @@ def comparable(group: Sequence[Cell]) -> bool:
     return len(digests) <= 1 and len(models) == len({model for model, _ in models})
 
 
-def _group(answers: _Answers, metric: str | None, model: str | None, dataset: str | None) -> list[Cell]:
+def _group(answers: _Answers, metric: str | None, only: Mapping[str, str | None]) -> list[Cell]:
     directory = answers.directory
     every = [cell for cell in answers.cells if cell.test is not None]
     if not every:
         raise UsageError(f"{directory} has no finished run to recommend from.")
     # A model is a path in many studies, and a person says its last part.
-    for key, wanted in (("model", model), ("dataset", dataset)):
+    for key, wanted in only.items():
         names = {getattr(cell, key) for cell in every} | {Path(getattr(cell, key)).name for cell in every}
         if wanted is not None and wanted not in names:
             raise UsageError(f"{directory} has no {key} '{wanted}'{nearest(wanted, names)}")
@@ -263,6 +270,9 @@ def _beyond(cell: Cell, limits: _Limits, words: Words) -> str | None:
     if minimum is not None and (_mean(cell) < minimum) == higher_is_better(cell.metric) and _mean(cell) != minimum:
         values = {"value": words.number(_mean(cell), 4), "limit": words.shortest(minimum)}
         return words("its {metric} is {value}, the limit is {limit}", metric=words(cell.metric), **values)
+    for findings in limits.audits:
+        if worse := worse_than_base([run.run for run in cell.runs], findings):
+            return worse.told(words)
     return None
 
 

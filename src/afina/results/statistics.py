@@ -5,7 +5,7 @@ methods, and seeds within each, so that both the test set's and training's chanc
 accuracy is McNemar's exact test. P-values of all pairs are corrected together by Holm's method (1979).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -22,9 +22,11 @@ __all__ = [
     "Comparison",
     "Interval",
     "Verdict",
+    "bootstrap_p",
     "cells",
     "compare",
     "holm",
+    "mcnemar",
     "mean_interval",
     "verdict",
 ]
@@ -221,20 +223,27 @@ def _compare_pair(
     # One run against one, row by row right or wrong: the exact test of what only one of them gets right.
     if isinstance(metric, RightRows) and len(mine) == len(theirs) == 1:
         right, other = (metric.right(next(iter(runs.values()))) for runs in (mine, theirs))
-        p_value, test = _mcnemar(right, other), "McNemar"
+        p_value, test = mcnemar(right, other), "McNemar"
     else:
-        # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
-        tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
-        p_value, test = min(1.0, 2 * (tail + 1) / (len(gaps) + 1)), "paired bootstrap"
-
-        # Counts of a few crossings are coarse; the smaller of both is taken, as the count with its added one is an
-        # upper bound.
-        if tail < _FEW_CROSSINGS:
-            p_value = min(p_value, _far_tail(observed, gaps, _seed_variance(mine, theirs, metric)))
+        p_value, test = bootstrap_p(observed, gaps, lambda: _seed_variance(mine, theirs, metric)), "paired bootstrap"
     return Comparison(
         first, second, observed, low, high, p_value, p_holm=p_value, tie=False, test=test,
         seeds=min(len(mine), len(theirs)), items=draws.items,
     )  # fmt: skip
+
+
+def bootstrap_p(observed: float, gaps: np.ndarray, seeds: Callable[[], tuple[float, int]] = lambda: (0.0, 0)) -> float:
+    """Return a two-sided p-value of a difference from its redrawn values (draws,).
+
+    `seeds` gives the part of its variance that comes from seeds, and the degrees of freedom of that; none unless given.
+    """
+    # Twice the smaller tail, with one added so that a finite number of draws never claims zero.
+    tail = min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
+    p_value = min(1.0, 2 * (tail + 1) / (len(gaps) + 1))
+
+    # Counts of a few crossings are coarse; the smaller of both is taken, as the count with its added one is an upper
+    # bound.
+    return p_value if tail >= _FEW_CROSSINGS else min(p_value, _far_tail(observed, gaps, seeds()))
 
 
 def _seed_variance(
@@ -273,7 +282,8 @@ def _far_tail(observed: float, gaps: np.ndarray, seeds: tuple[float, int]) -> fl
     return float(2 * t.sf(distance, max(freedom, freedom * (total / part) ** 2)))
 
 
-def _mcnemar(right: np.ndarray, other: np.ndarray) -> float:
+def mcnemar(right: np.ndarray, other: np.ndarray) -> float:
+    """Return the exact two-sided p-value of McNemar's test: what only the first of two has, against what only the other."""
     from scipy.stats import binomtest
 
     # Rows on which both are right or wrong say nothing of which is better.

@@ -3,6 +3,8 @@
 __all__ = ["PORTUGUESE"]
 
 PORTUGUESE = {
+    "no audit has its base beside it": "nenhuma auditoria tem a base ao lado",
+    "it is worse than its base: {measured} ({on}) by {value}": "é pior que a sua base: {measured} ({on}) em {value}",
     "none": "nenhum",
     "the data cannot decide": "os dados não decidem",
     "Runner-up": "Em segundo lugar",

@@ -34,14 +34,18 @@ class Audited:
     audit: str
     target: str
     findings: Sequence[Finding]
-    notes: Sequence[str] = ()
-    """Sentences on what was assumed or left out, in English; `words.note` says them in Portuguese."""
+    notes: Sequence[str | Sentence] = ()
+    """Sentences on what was assumed or left out; texts are English, and `words.note` knows their Portuguese."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Settings and versions of libraries."""
 
     def further(self, words: Words) -> list[tuple[str, Cells]]:
         """Return tables of its own, each with its title, for the page."""
         return []
+
+    def remarks(self, words: Words) -> list[str]:
+        """Return the notes in a language."""
+        return [each.told(words) if isinstance(each, Sentence) else words.sentence(each) for each in self.notes]
 
     def above(self, limits: Mapping[str, float]) -> list[Finding]:
         """Return the findings above the limit of their check ('' for all others) that chance does not explain."""
@@ -52,8 +56,8 @@ class Audited:
         words = Words()
         return {
             "audit": self.audit, "target": self.target, "findings": [each.as_dict() for each in self.findings],
-            "notes": list(self.notes), "claims_not": [each.told(words) for each in self.claims_not],
-            "facts": dict(self.facts),
+            "notes": [each if isinstance(each, str) else each.told(words) for each in self.notes],
+            "claims_not": [each.told(words) for each in self.claims_not], "facts": dict(self.facts),
         }  # fmt: skip
 
     def write(self, path: Path) -> None:

@@ -33,7 +33,7 @@ def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
     parts = [
         # Everything from rows and folders is escaped: a training text may hold markup.
         f"<h1>{escape(title)}</h1><p class=soft>{escape(audited.target)}</p>",
-        *(f"<p class=warn>{escape(words.sentence(note))}</p>" for note in audited.notes),
+        *(f"<p class=warn>{escape(note)}</p>" for note in audited.remarks(words)),
         html_table(finding_rows(audited.findings, words), kind="words"),
     ]
     if audited.claims_not:

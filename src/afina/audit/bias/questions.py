@@ -1,0 +1,146 @@
+"""Prepare what is asked of every adapter of a data set: the rows, the rows framed, the rows typed otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
+from afina.audit.bias.frames import Framed, framed
+from afina.audit.bias.perturb import CHANGES, changed
+from afina.data.groups.grouping import Grouping, by_column, by_words, crossed
+from afina.data.groups.word_lists import GroupAxis, read_word_lists
+from afina.errors import UsageError
+from afina.results.findings.sentence import Sentence
+
+__all__ = ["AllAnswers", "BiasQuestions", "BiasSettings", "ask", "questions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasSettings:
+    """Says which groups are compared, and on how many rows."""
+
+    groups: tuple[str, ...] = ()
+    """Axes of the lists of words (gender, age, region, religion, race, income); all of them unless some are named."""
+    columns: tuple[str, ...] = ()
+    """Columns of the data that put rows into groups; with them words are looked for only where `groups` names axes."""
+    words: str | None = None
+    """A YAML file of words in the place of Afina's own."""
+    fewest: int = 30
+    """Rows that a group, or a rate in it, needs to be tested."""
+    rows: int = 2000
+    """Most rows that are looked at, drawn with `seed`."""
+    swap_rows: int = 200
+    """Most of them that are asked again in other words."""
+    intersections: bool = True
+    """True compares groups of two axes at once, where they have enough rows."""
+    base: bool = True
+    """True puts the bare base beside, with a logistic regression on its frozen embeddings of the train rows."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fewest < 5 or self.rows < 10 or self.swap_rows < 0 or self.seed < 0:
+            raise UsageError(
+                "A group is tested from 5 rows on, of 10 rows at least, and counts and seeds are not negative."
+            )
+
+
+@dataclass(frozen=True)
+class BiasQuestions:
+    """Holds what is asked."""
+
+    material: BiasRows
+    groupings: list[Grouping]
+    """Those with two groups at least that have enough rows."""
+    sample: np.ndarray
+    """(R,) the rows that are asked again in other words."""
+    framed: list[Framed]
+    changed: dict[str, list[str]]
+    """(R,) changed texts by the change's name."""
+
+
+@dataclass(frozen=True)
+class AllAnswers:
+    """Holds one model's answers to `BiasQuestions`."""
+
+    rows: ClassAnswers
+    framed: list[list[ClassAnswers]]
+    changed: dict[str, ClassAnswers]
+
+
+def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions, list[Sentence]]:
+    """Draw the rows, group them and change them; returns notes too.
+
+    Raises `UsageError` where neither a column nor the words of an axis give two groups with enough rows.
+    """
+    random, notes = np.random.default_rng(settings.seed), list[Sentence]()
+    if len(material.rows) > settings.rows:
+        sample = np.sort(random.choice(len(material.rows), settings.rows, replace=False))
+        columns = {name: [values[row] for row in sample] for name, values in material.columns.items()}
+        notes.append(Sentence("{rows} of {all} rows are looked at, drawn with the seed.",
+                              {"rows": settings.rows, "all": len(material.rows)}))  # fmt: skip
+        material = BiasRows(material.rows.take(sample), material.names, columns, material.source)
+    groupings = _groupings(material, settings, notes)
+    sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
+    # Pairs of texts are not framed: which of the two somebody says would change what is asked.
+    axes = _axes(settings) if material.rows.text_pair is None and len(sample) else []
+    frames = [framed(material.rows.text, axis, sample, settings.seed) for axis in axes]
+    texts = [material.rows.text[row] for row in sample]
+    changes = {name: changed(texts, name, settings.seed) for name in CHANGES} if len(sample) else {}
+    return BiasQuestions(material, groupings, sample, [each for each in frames if each is not None], changes), notes
+
+
+def _axes(settings: BiasSettings) -> list[GroupAxis]:
+    lists = read_word_lists(settings.words)
+    return lists.named(settings.groups or lists.axes)
+
+
+def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]) -> list[Grouping]:
+    """Return groupings with enough rows, and note the groups that are too small to be tested."""
+    every = [by_column(name, values) for name, values in material.columns.items()]
+    if settings.groups or not every:
+        every += [by_words(material.texts, axis) for axis in _axes(settings)]
+    simple, in_groups = [], 0
+    for grouping in every:
+        in_groups += int(grouping.counts().sum())
+        large, small = grouping.with_enough(settings.fewest)
+        for group, count in small:
+            notes.append(
+                Sentence(
+                    "{axis}: {group} has {count} rows, fewer than {fewest}, and was not tested.",
+                    {"axis": grouping.name, "group": group, "count": count, "fewest": settings.fewest},
+                )
+            )
+        if grouping.several:
+            notes.append(Sentence("{axis}: {count} rows have words of several groups and are in none.",
+                                  {"axis": grouping.name, "count": grouping.several}))  # fmt: skip
+        if len(large.groups) > 1:
+            simple.append(large)
+    if not simple:
+        names = ", ".join(each.name for each in every)
+        why = "no row is in a group" if not in_groups else f"no two groups have {settings.fewest} rows"
+        raise UsageError(
+            f"{material.source}: {why} of {names}; name a column with --group, give words of your own with --words, or "
+            "lower --fewest."
+        )
+    if not settings.intersections:
+        return simple
+    both = [each.with_enough(settings.fewest)[0] for each in crossed(simple)]
+    return [*simple, *(each for each in both if len(each.groups) > 1)]
+
+
+def ask(answer: Answerer, asked: BiasQuestions, tell: Callable[[str], None]) -> AllAnswers:
+    """Ask a model everything, with a line of progress for each question."""
+    rows, pairs = asked.material.rows.text, asked.material.rows.text_pair
+    tell(f"answering {len(rows):,} rows")
+    plain = answer(rows, pairs)
+    frames = []
+    for each in asked.framed:
+        tell(f"who speaks: {each.axis}")
+        frames.append([answer(texts, None) for texts in each.texts])
+    second = None if pairs is None else [pairs[row] for row in asked.sample]
+    changes = {}
+    for name, texts in asked.changed.items():
+        tell(f"typed otherwise: {name}")
+        changes[name] = answer(texts, second)
+    return AllAnswers(plain, frames, changes)
