@@ -26,7 +26,7 @@ ABSURD = {
 }  # fmt: skip
 CLASSES = {"study": StudyConfig, "dataset": DatasetSpec, "race": RaceSpec}
 MEANS = {
-    "0": "weight_decay warmup label_smoothing checkpoint_seconds hard_negatives",
+    "0": "weight_decay warmup label_smoothing checkpoint_seconds hard_negatives keep_checkpoints",
     "true": "cohort packing race",
     "{}": "race",
     "[]": "joined flags missing",

@@ -15,10 +15,11 @@ from pydantic import (
     BeforeValidator,
     Field,
     field_validator,
+    model_validator,
 )
 
 from afina.checked import LARGEST_COUNT, MOST_ENTRIES, Checked, MadeInPython, OneOrMore, as_list, as_text, once
-from afina.dataset_spec import DatasetSpec
+from afina.dataset_spec import DatasetSpec, Length, at_each_length
 from afina.errors import UsageError
 from afina.precision import Precision
 from afina.study_parts import Factors, MethodSpec, RaceSpec
@@ -129,8 +130,11 @@ class _Study(Checked):
     `search_factors` on the development split; a number sets all; a mapping by method sets some."""
     search_factors: Factors = Field(default=[0.3, 1.0, 3.0, 10.0])
     """Factors of each method's automatic rate that `learning_rate: search` tries."""
-    max_length: int = Field(default=512, ge=4, le=LARGEST_COUNT)
-    """Tokens a text may have; what is longer is cut, and the number of cut texts is reported."""
+    max_length: Annotated[int, BeforeValidator(lambda value: value, json_schema_input_type=Length | list[Length])] = (
+        Field(default=512, ge=4, le=LARGEST_COUNT)
+    )
+    """Tokens a text may have; what is longer is cut, and the number of cut texts is reported. A list makes a grid: each data
+    set is read at each length."""
     rank: int | None = Field(default=None, ge=1, le=65_536)
     """Rank of low-rank methods that do not say their own; left out, each method's default."""
     targets: Annotated[list[str], OneOrMore] | None = None
@@ -194,10 +198,17 @@ class _Study(Checked):
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     watch_reference: bool = True
     """Keep with adapters what `afina watch` compares later rows with: figures of rows and hashes of words, no text."""
+    keep_checkpoints: int = Field(default=0, ge=0, le=1_000)
+    """Steps of each run, evenly spaced and the start beside them, at which its parameters are kept for `afina inspect`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The device to compute on; `auto` takes a GPU where there is one."""
     trust_remote_code: bool = False
     """Run code that comes with a model's repository; never unless asked."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _at_each_length(cls, values: Any) -> Any:
+        return at_each_length(values)
 
     @field_validator("cohort", mode="before", json_schema_input_type=Literal["auto", "off"] | bool | int)
     @classmethod
@@ -248,6 +259,10 @@ class _Study(Checked):
             values = values["study"]  # as a study's folder keeps it, with what was resolved beside it
         config: Self = cls.parse(values, str(path))
         return config.model_copy(update={"dataset": [_beside(spec, path) for spec in config.dataset]})
+
+    def length_of(self, spec: DatasetSpec) -> int:
+        """Return the most tokens that a data set's texts may have."""
+        return spec.max_length or self.max_length
 
     def called(self, model: str) -> str:
         """Return what to call a model: its folder's name, or its whole path where another has that name too."""

@@ -14,11 +14,14 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from afina.checked import TRUTHS, Checked, OneOrMore, as_text
+from afina.checked import LARGEST_COUNT, TRUTHS, Checked, OneOrMore, as_list, as_text, once
 from afina.separator import as_separator
 from afina.task_name import TaskName
 
-__all__ = ["DatasetSpec"]
+__all__ = ["DatasetSpec", "Length", "at_each_length"]
+
+Length = Annotated[int, Field(ge=4, le=LARGEST_COUNT)]
+"""Tokens that a text may have."""
 
 _COLUMNS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 """The JSON schema of one column or several."""
@@ -82,6 +85,8 @@ class DatasetSpec(Checked):
     """The metric that tables show first and choices go by; left out, the task's own, or a preset's."""
     split: dict[Literal["train", "validation", "test"], str] | None = None
     """File or hub split of each part; a single file is divided 80/20 with a fixed seed."""
+    max_length: Length | None = None
+    """Tokens that a text of it may have; left out, the study's."""
     name: str | None = None
     """The data set's name in tables; left out, the last part of its path."""
 
@@ -111,3 +116,34 @@ class DatasetSpec(Checked):
     @property
     def label_name(self) -> str:
         return self.name or Path(self.path).name or self.path
+
+
+def at_each_length(values: Any) -> Any:
+    """Return a study's keys with each data set once for each of several lengths, under a name of its own.
+
+    Raises `ValueError` for a list that is none of lengths.
+    """
+    lengths = values.get("max_length") if isinstance(values, Mapping) else None
+    if not isinstance(lengths, (list, tuple)):
+        return values
+    if not lengths or not all(type(length) is int and 4 <= length <= LARGEST_COUNT for length in lengths):
+        raise ValueError(f"max_length should be a number of tokens from 4 to {LARGEST_COUNT:,}, or a list of them")
+    if len(once(list(lengths))) == 1:
+        return {**values, "max_length": lengths[0]}
+    specs = [_spec(item) for item in as_list(values.get("dataset", ()))]
+    return {
+        **values,
+        "max_length": max(lengths),
+        "dataset": [
+            spec.model_copy(update={"max_length": length, "name": f"{spec.label_name}, {length} tokens"})
+            for spec in specs
+            # A length of its own is the one that is meant.
+            for length in ([spec.max_length] if spec.max_length is not None else lengths)
+        ],
+    }
+
+
+def _spec(item: Any) -> DatasetSpec:
+    if isinstance(item, DatasetSpec):
+        return item
+    return DatasetSpec.model_validate({"path": item} if isinstance(item, str) else item)

@@ -33,6 +33,9 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("audit bias", "word_file"): "words",
     ("watch", "make_reference"): "rows",  # of api.watch_reference
     ("data clean", "similarity"): "near_duplicates",
+    ("explain", "target"): "adapters",
+    ("explain", "pair"): "text_pairs",
+    ("explain", "beside"): "adapters",
     ("data generate", "similarity"): "near_duplicates",
     ("data generate", "endpoint"): "url",
     ("data generate", "model"): "name",
@@ -49,6 +52,7 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
 }
 """Options whose Python name is another, as one word there has to say what of."""
 BESIDE = {
+    "explain": [api.explain_study],
     "report": [api.mistakes], "watch": [api.watch_reference], "export": [api.check_export], "chat": [afina.load],
     "data generate": [afina.Endpoint, afina.LocalModel], "rag pairs": [afina.Endpoint, afina.LocalModel],
 }  # fmt: skip
@@ -56,6 +60,7 @@ BESIDE = {
 TERMINALS_OWN = {
     ("watch", "fail_above"): "what stands above a limit ends the command; `audit.above({'right': 0.1})` gives it",
     ("chat", "language"): "what stands between the answers",
+    ("explain", "whole"): "what stands for api.explain_study",
     **{
         (name, "language"): "what stands around the figures"
         for name in (

@@ -44,7 +44,9 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
     (folder / "chat.jsonl").write_text(
         '{"messages": [{"role": "user", "content": "good mail"}, {"role": "assistant", "content": "great"}]}\n' * 12
     )
-    Study(folder / "study", **settings(family_folder, folder, methods=["head", "lora"], epochs=1)).run()
+    Study(
+        folder / "study", **settings(family_folder, folder, methods=["head", "lora"], epochs=1, keep_checkpoints=1)
+    ).run()
     says = {
         "model": str(speaker("llama")),
         "dataset": {"path": str(folder / "chat.jsonl")},
@@ -72,6 +74,7 @@ def given(family_folder: Loader, speaker: Loader, tmp_path_factory: pytest.TempP
         "compare": [str(speaker("llama")), str(speaker("gpt2")), "--text", str(folder / "text.txt"), "--limit", "2"],
         "compress": [str(family_folder("bert")), "--width", "0.5", "--data", str(folder / "text.txt"), "--out", "{out}/f"],
         "evaluate": [str(writer), "--text", str(folder / "text.txt"), "--limit", "2", "--max-new-tokens", "2"],
+        "explain": [str(adapter), "good mail", "--way", "occlusion"], "inspect": [str(adapter.parent)],
         "demo chat": ["--language", "fr"], "data inspect": [mail], "data clean": [chat, "--out", "{out}/a.jsonl"],
         "data convert": [chat, "--out", "{out}/b.jsonl"],
         "data generate": [

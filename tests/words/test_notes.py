@@ -33,6 +33,8 @@ WRITTEN_OUT = (
     "evaluation/comparing/compare.py",
     "evaluation/comparing/preparing.py",
     "api/adapters.py",
+    "explanation/explained.py",
+    "explanation/whole.py",
     "predictor/load.py",
     "retrieval/build.py",
     "retrieval/duplicates.py",

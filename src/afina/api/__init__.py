@@ -11,14 +11,15 @@ from afina.api.comparing import compare
 from afina.api.compression import compress
 from afina.api.conversations import chat
 from afina.api.demonstrations import demo, demo_chat
+from afina.api.explain import explain, explain_study
 from afina.api.prediction import predict
 from afina.api.quantisation import quantise
 from afina.api.serving import serve
-from afina.api.studies import methods, mistakes, plan, recommend, report, study, train
+from afina.api.studies import inspect, methods, mistakes, plan, recommend, report, study, train
 from afina.api.watching import watch, watch_reference
 
 __all__ = [
-    "audit", "card", "chat", "check_export", "compare", "compress", "data", "demo", "demo_chat", "evaluate", "export",
-    "generate", "methods", "mistakes", "plan", "predict", "push", "quantise", "rag", "recommend", "report", "serve",
-    "study", "train", "watch", "watch_reference",
+    "audit", "card", "chat", "check_export", "compare", "compress", "data", "demo", "demo_chat", "evaluate", "explain",
+    "explain_study", "export", "generate", "inspect", "methods", "mistakes", "plan", "predict", "push", "quantise", "rag",
+    "recommend", "report", "serve", "study", "train", "watch", "watch_reference",
 ]  # fmt: skip

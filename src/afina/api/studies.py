@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from afina.config import StudyConfig
+    from afina.report.moved import Moved
     from afina.report.write import ReportFiles
     from afina.results.mistakes import Mistakes
     from afina.results.recommend import Recommendation
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from afina.study.planned import Ahead, Plan
     from afina.study.study import Study
 
-__all__ = ["Outcome", "methods", "mistakes", "plan", "recommend", "report", "study", "train"]
+__all__ = ["Outcome", "inspect", "methods", "mistakes", "plan", "recommend", "report", "study", "train"]
 
 Observer = Callable[[Any], None]
 
@@ -196,6 +197,23 @@ def mistakes(directory: "str | Path | Study", run: str) -> "Mistakes":
     from afina.results.mistakes import read_mistakes
 
     return read_mistakes(directory, run)
+
+
+def inspect(run: str | Path, *, page: str | Path | None = None, force: bool = False, language: str = "en") -> "Moved":
+    """Measure how a run's parameters moved, from the steps that its study kept (`keep_checkpoints`); `page` is written.
+
+    Raises `UsageError` for a folder that kept none.
+    """
+    from afina.outputs import check_outputs
+    from afina.report.moved import read_moved
+    from afina.report.moved_page import moved_page
+    from afina.whole_file import write_text
+
+    check_outputs([page], [run], force=force)
+    moved = read_moved(Path(run))
+    if page is not None:
+        write_text(Path(page), moved_page(moved, language))
+    return moved
 
 
 def recommend(

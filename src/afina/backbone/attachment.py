@@ -265,7 +265,7 @@ class Attachment:
         states = output.last_hidden_state
         if self._prompts is not None and states.shape[1] != side.width:
             states = self._prompts.without(states, rows, side.width)
-        return Hidden(states, getattr(output, "pooler_output", None), side.mask, side.targets)
+        return Hidden(states, getattr(output, "pooler_output", None), side.mask, side.targets, inputs.get("input_ids"))
 
     def given(self, inputs: Mapping[str, Tensor], rows: Sequence[slice]) -> Given:
         """Return what the model is called with for token inputs (B, T) of which `rows` are each adapter's."""

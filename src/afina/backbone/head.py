@@ -15,13 +15,14 @@ __all__ = ["EmbeddingHead", "Head", "Hidden", "last_token", "mean_pool"]
 class Hidden:
     """Holds what a head sees: `states` (B, T, D), the backbone's own `pooled` (B, D) or None, `mask` (B, T) or None.
 
-    `targets` (B, T) are there for a language head alone (`language.py`).
+    `targets` (B, T) are there for a language head alone (`language.py`), and `ids` (B, T) where texts were read.
     """
 
     states: Tensor
     pooled: Tensor | None
     mask: Tensor | None
     targets: Tensor | None = None
+    ids: Tensor | None = None
 
     def rows(self, rows: slice) -> "Hidden":
         return Hidden(
@@ -29,6 +30,7 @@ class Hidden:
             None if self.pooled is None else self.pooled[rows],
             None if self.mask is None else self.mask[rows],
             None if self.targets is None else self.targets[rows],
+            None if self.ids is None else self.ids[rows],
         )
 
 

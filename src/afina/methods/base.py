@@ -137,6 +137,11 @@ class Method(MadeInPython):
             if value < 0:
                 raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
 
+    @property
+    def reads_model(self) -> bool:
+        """Return whether the backbone runs at all: what is fitted on words needs its tokenizer alone."""
+        return True
+
     def with_rate(self, *, steps: int, width: int, speaks: bool = False) -> Self:
         """Return the method with the learning rate of a run of so many steps on a model so wide; one that is set stays."""
         # A fitted model takes no steps, for which a rate could be.

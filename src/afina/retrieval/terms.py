@@ -6,15 +6,15 @@ that questions and documents may be typed either way. Stems are Snowball's (Port
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from afina.data.plain_words import folded
 from afina.retrieval.extra import needed
 
-__all__ = ["STEMMERS", "Terms", "folded", "language_among"]
+__all__ = ["STEMMERS", "Terms", "language_among"]
 
 _WORDS = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 STEMMERS = {
@@ -24,15 +24,6 @@ STEMMERS = {
 """Snowball's stemmers by the languages' two letters."""
 _ENOUGH = 2_000
 """Texts that are looked at to tell a collection's language."""
-
-
-def folded(word: str) -> str:
-    """Return a word without case and accents."""
-    # Most words, for which normalising would take ten times as long.
-    if word.isascii():
-        return word.lower()
-    parts = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(letter for letter in parts if not unicodedata.combining(letter))
 
 
 class Terms:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from afina.backbone.load import Backbone, load_backbone
+from afina.backbone.load import Backbone, load_backbone, load_tokenizer
 from afina.backbone.storage.base import STORAGES
 from afina.data.tokens.tokens import Tokens
 from afina.distil.signal import make_signals
@@ -22,9 +22,9 @@ from afina.results.result import Result, TaughtBy
 from afina.study.cohort_plan import CohortOutcome, Costs, Sharing
 from afina.study.errand import this_node
 from afina.study.events import Observer
-from afina.study.feature_run import fit_features
+from afina.study.feature_run import fit_features, fit_words
 from afina.study.job import Job
-from afina.study.running import load_data
+from afina.study.running import Data, load_data
 from afina.study.training import Training
 from afina.tasks.base import Task, restore
 from afina.whole_file import write_json
@@ -39,6 +39,8 @@ def carry_out(job: Job, send: Observer) -> Result:
     method, loaded = job.run.method, load_data([job])
     data = loaded[job.run.dataset]
     training: Training | None = None
+    if not method.reads_model:
+        return _fitted_on_words(job, method, data, started_at, send)
     with watched(job, method, data.task, job.config.sample_seconds) as (monitor, backbone):
         if method.gradient_free:
             splits = {split: own.evaluated() for split, own in data.splits.items()}
@@ -51,7 +53,7 @@ def carry_out(job: Job, send: Observer) -> Result:
                 raise AfinaError(training.errors[job.run.id])
             measured = measurements[job.run.id]
     result = Result.made(
-        _describe(job, backbone, data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
+        _describe(job, str(backbone.device), data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=measured.started_at or started_at,
     )  # fmt: skip
 
@@ -59,6 +61,21 @@ def carry_out(job: Job, send: Observer) -> Result:
     write_json(job.folder / "result.json", result)
     if training is not None:
         training.finish()
+    return result
+
+
+def _fitted_on_words(job: Job, method: Method, data: Data, started_at: str, send: Observer) -> Result:
+    """Carry out a run that looks at words: no model is loaded, so that none is in its memory."""
+    _check_fitted(method, data.task)
+    with MemoryMonitor("cpu", job.config.sample_seconds, baseline_bytes=current_resident_bytes()) as monitor:
+        with monitor.phase("load"):
+            tokenizer, _ = load_tokenizer(job.run.model, trust_remote_code=job.config.trust_remote_code)
+        measured = fit_words(job, method, tokenizer, data.task, data.splits, monitor)
+    result = Result.made(
+        _describe(job, "cpu", data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
+        started_at=started_at,
+    )  # fmt: skip
+    write_json(job.folder / "result.json", result)
     return result
 
 
@@ -90,7 +107,7 @@ def carry_out_cohort(cohort: CohortJob, send: Observer) -> CohortOutcome:
     for job in cohort.jobs:
         if (measured := measurements.get(job.run.id)) is not None:
             results[job.run.id] = Result.made(
-                _describe(job, backbone, loaded[job.run.dataset].splits), measured,
+                _describe(job, str(backbone.device), loaded[job.run.dataset].splits), measured,
                 measured="profile", cohort_size=len(cohort.jobs), cohort=cohort.id,
             )  # fmt: skip
     report = CohortReport.made(
@@ -128,12 +145,23 @@ def watched(job: Job, method: Method, task: Task, seconds: float) -> Iterator[tu
         yield monitor, backbone
 
 
-def _load_for(job: Job, method: Method, task: Task) -> Backbone:
-    """Load a job's backbone as its method trains on it."""
-    if method.gradient_free and not task.embedded:
+def _check_fitted(method: Method, task: Task) -> None:
+    """Raise `AfinaError` for a task that a fitted model cannot learn."""
+    if not task.embedded:
         if task.speaks:
             raise AfinaError(f"{method.name} classifies embeddings; it says nothing, as task: {task.name} asks.")
         raise AfinaError(f"{method.name} fits one label or number a text, and task: {task.name} asks for several.")
+    if not method.reads_model and (task.tags or task.embeds):
+        raise AfinaError(
+            f"{method.name} on words makes one vector a text to fit on, and task: {task.name} asks for other ones; take "
+            "representation: embeddings."
+        )
+
+
+def _load_for(job: Job, method: Method, task: Task) -> Backbone:
+    """Load a job's backbone as its method trains on it."""
+    if method.gradient_free:
+        _check_fitted(method, task)
 
     # A method that trains the weights keeps them in float32 and only computes in less.
     backbone = load_backbone(
@@ -162,7 +190,7 @@ def _taught_by(job: Job) -> TaughtBy | None:
     )  # fmt: skip
 
 
-def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Result:
+def _describe(job: Job, device: str, splits: Mapping[str, Tokens]) -> Result:
     """Return the part of a result that says what was run, in the order of the file."""
     run, config = job.run, job.config
     return Result.made(
@@ -182,9 +210,9 @@ def _describe(job: Job, backbone: Backbone, splits: Mapping[str, Tokens]) -> Res
         seed=run.seed,
         epochs=config.epochs,
         batch_size=config.batch_size,
-        max_length=config.max_length,
+        max_length=job.max_length,
         precision=job.precision,
-        device=str(backbone.device),
+        device=device,
         adapter=f"runs/{run.id}/adapter",
         predictions=f"runs/{run.id}/predictions.parquet",
         texts_cut={name: tokens.cut for name, tokens in splits.items()},

@@ -112,10 +112,12 @@ def estimate_study(
         try:
             if key not in done:
                 tell(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
-                done[key] = _estimate(
-                    run, config, shapes[run.model], size, device,
-                    run.method.precision_on(precisions[run.model]),
-                )  # fmt: skip
+                precision = run.method.precision_on(precisions[run.model])
+                done[key] = (
+                    _estimate(run, config, shapes[run.model], size, device, precision)
+                    if run.method.reads_model
+                    else _of_words(run, size)
+                )
         except AfinaError as error:
             failed.append((run, str(error)))
             continue
@@ -130,8 +132,8 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     weights, dtype = whole.parameter_count, _dtype(precision, device)
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     beside = KeptBytes() if method.gradient_free else kept_bytes(method, adapter, whole, device)
-    length = int(min(config.max_length, max(4, round(sizes.tokens))))
     rows, inner = config.micro_batch_size or config.batch_size, method.in_every_layer()
+    length = int(min(most := config.length_of(config.dataset[run.dataset]), max(4, round(sizes.tokens))))
     timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
     one, two = (_measure(shape, n, inner, sizes, timed) for n in (1, 2))
     layers = whole.anatomy.layer_count
@@ -142,7 +144,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     step = _follow(one.step_seconds, two.step_seconds, above) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
     lower = (layers - above) * max(0.0, two.forward_seconds - one.forward_seconds) / rows
-    longest, saved, phase = min(config.max_length, sizes.longest), 0.0, "forward"
+    longest, saved, phase = min(most, sizes.longest), 0.0, "forward"
     if not method.gradient_free:
         one_saved, two_saved = (_saved_bytes(shape, n, inner, sizes, longest, device, precision) for n in (1, 2))
         saved = rows * _follow(one_saved, two_saved, above)
@@ -181,7 +183,21 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
         train_seconds=float(train), evaluate_seconds=float(evaluate),
         peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + prepared + _RUNTIME_BYTES,
         # The adapter, a checkpoint while it runs (weights and moments), predictions, and the data's tokens.
-        disk_bytes=8 * trainable + beside.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
+        disk_bytes=4 * _kept(config) * trainable + beside.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
+    )  # fmt: skip
+
+
+def _kept(config: StudyConfig) -> int:
+    """Return how often a run's parameters are on the disk: adapter, checkpoint, and what `afina inspect` looks at."""
+    return 2 + (config.keep_checkpoints + 1 if config.keep_checkpoints else 0)
+
+
+def _of_words(run: Run, sizes: Sizes) -> CostEstimate:
+    """Return the costs of a run that looks at words: no model is loaded, and they are counted in seconds."""
+    tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
+    return CostEstimate(
+        run=run, trainable_parameters=0, total_parameters=0, step_seconds=0.0, train_seconds=0.0, evaluate_seconds=0.0,
+        peak_memory_bytes=_RUNTIME_BYTES, disk_bytes=4 * tokens,
     )  # fmt: skip
 
 

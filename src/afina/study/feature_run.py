@@ -1,19 +1,24 @@
-"""A feature-based run: embeddings of the frozen backbone, computed once for all seeds and cached, then a classical fit."""
+"""A feature-based run: embeddings of the frozen backbone, computed once for all seeds and cached, or words, then a fit."""
 
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from afina.adapters.adapter import partial_folder
 from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.load import Backbone
 from afina.backbone.tensor_file import save_tensors
+from afina.data.tokens.as_text import texts_of_ids
 from afina.data.tokens.token_files import write_arrays
 from afina.data.tokens.tokens import Tokens
 from afina.measure.energy import EnergyMeter
@@ -28,7 +33,7 @@ from afina.study.kept_reference import keep_reference
 from afina.tasks.base import Task
 from afina.train.embed import embed
 
-__all__ = ["fit_features"]
+__all__ = ["fit_features", "fit_words"]
 
 
 def fit_features(
@@ -57,36 +62,87 @@ def fit_features(
     with monitor.phase("evaluate"):
         vectors = {"train": train, "test": test}
         logits = {split: own if fitted is None else fitted.logits(own) for split, own in vectors.items()}
-        decoded = {split: task.decode_rows(splits[split], own) for split, own in logits.items()}
-    entry = Epoch.made(epoch=job.config.epochs, train_loss=None, seconds=seconds)
+    tensors = {} if fitted is None else fitted.tensors()
+    learned = 0 if fitted is None else fitted.parameter_count()
+    fit = _Fit(tensors, learned, learned + backbone.parameter_count, seconds, energy.joules)
+    result = _finished(job, task, splits, logits, fit)
+    # In the adapter's folder, which is there by now; what looks at words has no embeddings to watch.
+    keep_reference(job, backbone, task, splits["test"], task.decode_rows(splits["test"], logits["test"]))
+    return result
+
+
+def fit_words(
+    job: Job, method: Method, tokenizer: Any, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor
+) -> Result:
+    """Fit and evaluate on the words of texts; `train_seconds` holds their vectors and the fit."""
+    assert isinstance(method, FittedMethod) and method.texts is not None
+    energy = EnergyMeter("cpu")
+    texts = {split: texts_of_ids(tokenizer, _rows(tokens)) for split, tokens in splits.items()}
+    with monitor.phase("train"):
+        energy.start()
+        started = perf_counter()
+        labels = task.targets(splits["train"].labels)
+        words = method.texts.fitted(texts["train"], labels, task.outputs, job.run.seed)
+        vectors = words.vectors(texts["train"])
+        fitted = method.fit(vectors, labels, task.outputs, job.run.seed)
+        seconds = perf_counter() - started
+        energy.stop()
+    with monitor.phase("evaluate"):
+        logits = {"train": fitted.logits(vectors), "test": fitted.logits(words.vectors(texts["test"]))}
+    texts_kept = {f"texts.{name}": torch.from_numpy(np.ascontiguousarray(own)) for name, own in words.arrays.items()}
+    learned = fitted.parameter_count() + words.learned()
+    return _finished(
+        job, task, splits, logits, _Fit(fitted.tensors() | texts_kept, learned, learned, seconds, energy.joules)
+    )
+
+
+def _rows(tokens: Tokens) -> Iterator[np.ndarray]:
+    return (tokens.ids[start:stop] for start, stop in pairwise(tokens.offsets))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Holds what was fitted, and what that took."""
+
+    tensors: Mapping[str, Tensor]
+    learned: int
+    parameters: int
+    """Numbers of the model that embeds, if one does, and learned ones."""
+    seconds: float
+    joules: float | None
+
+
+def _finished(
+    job: Job, task: Task, splits: Mapping[str, Tokens], logits: Mapping[str, np.ndarray], fit: _Fit
+) -> Result:
+    """Write the adapter and its predictions, and return the result."""
+    decoded = {split: task.decode_rows(splits[split], own) for split, own in logits.items()}
+    entry = Epoch.made(epoch=job.config.epochs, train_loss=None, seconds=fit.seconds)
     for split, result in decoded.items():
         metrics = task.measure(splits[split].labels, result)
         entry |= {f"{split}_{name}": value for name, value in metrics.items()}
     record = AdapterRecord(
         model=job.run.model, method=job.run.method.name, settings=job.run.settings, task=job.task,
-        max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
+        max_length=job.max_length, precision=job.precision, seed=job.run.seed,
         facts=job.facts([entry]),
     )  # fmt: skip
     with partial_folder(job.folder / "adapter") as partial:
-        save_tensors({} if fitted is None else fitted.tensors(), partial / "adapter_model.safetensors")
+        save_tensors(fit.tensors, partial / "adapter_model.safetensors")
         write_record(partial, {"peft_type": "AFINA_FEATURES", "base_model_name_or_path": job.run.model}, record)
-    keep_reference(job, backbone, task, splits["test"], decoded["test"])
     write_predictions(
         job.folder / "predictions.parquet", task.shown(splits["test"].labels),
         task.shown(decoded["test"].predictions), decoded["test"].scores,
     )  # fmt: skip
-    learned = 0 if fitted is None else fitted.parameter_count()
-    total = backbone.parameter_count + learned
     return Result.made(
-        trainable_parameters=learned,
-        total_parameters=total,
-        trainable_percent=100 * learned / total,
-        train_seconds=seconds,
+        trainable_parameters=fit.learned,
+        total_parameters=fit.parameters,
+        trainable_percent=100 * fit.learned / max(1, fit.parameters),
+        train_seconds=fit.seconds,
         step_seconds=None,
         steps=None,
-        examples_per_second=len(train) / seconds,
-        tokens_per_second=int(splits["train"].offsets[-1]) / seconds,
-        energy_joules=energy.joules,
+        examples_per_second=len(splits["train"]) / fit.seconds,
+        tokens_per_second=int(splits["train"].offsets[-1]) / fit.seconds,
+        energy_joules=fit.joules,
         history=[entry],
         resumed=0,
         **task.final_metrics(entry),

@@ -44,6 +44,11 @@ class Job:
         return self.directory / "runs" / self.run.id
 
     @property
+    def max_length(self) -> int:
+        """Return the most tokens that its texts may have."""
+        return self.config.length_of(self.config.dataset[self.run.dataset])
+
+    @property
     def originals(self) -> dict[str, Any]:
         """Return the digests of what the run learns from: the rows, the parts of the model, and its teacher."""
         taught = {} if self.taught is None else {"teacher": self.taught.folder.name}

@@ -85,7 +85,7 @@ def prepare(
     holds_out = develops(config, data.task)
     shape = read_config(model, trust_remote_code=config.trust_remote_code)
     _refuse_other_inputs(shape, model, data)
-    limit = min(config.max_length, context_of(shape))
+    limit = min(config.length_of(spec), context_of(shape))
     tokenizer = _tokenizer(config, model, data)
     made = task_of(config, spec, data, tokenizer)
     state = made.state()

@@ -50,6 +50,6 @@ def _learned(config: StudyConfig, spec: DatasetSpec, model: str, rows: int) -> L
     tokenizer, _ = load_tokenizer(model, trust_remote_code=config.trust_remote_code)
     made, shape = task_of(config, spec, data, tokenizer), read_shape(model)
     sample = data.train.take(np.arange(min(rows, len(data.train))))
-    limit = min(config.max_length, context_of(shape))
+    limit = min(config.length_of(spec), context_of(shape))
     tokens = made.tokenize(tokenizer, sample, limit, apart=reads_apart(shape))
     return learned(tokens, tokenizer, made.stop) if isinstance(tokens, WrittenTokens) else None

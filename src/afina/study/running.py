@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
 from afina.study.kept_reference import keep_reference
+from afina.study.kept_steps import KeptSteps, kept_after
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Decoded
 from afina.train.loop import Member, Position
@@ -122,6 +123,13 @@ class Running:
         """Return whether it is evaluated after the epoch that has just ended; after its last it always is."""
         every, epoch = self.job.config.evaluate, self.member.position.epoch
         return epoch == self.member.epochs or (every != "last" and epoch % every == 0)
+
+    def keeping_steps(self) -> Self:
+        """Keep its parameters after as many of its steps as the study says, in its folder, and return the run."""
+        if count := self.job.config.keep_checkpoints:
+            steps = kept_after(count, self.member.optimiser.total_steps)
+            self.member.schedule = KeptSteps(self.member.schedule, self.trainable, self.job.folder, steps)
+        return self
 
     def check(self) -> bool:
         """Return whether the loss is still finite; a member whose loss is not leaves with the reason."""
@@ -266,7 +274,7 @@ def save_run(run: Running, backbone: Backbone) -> None:
         model=job.run.model, method=job.run.method.name, settings=job.run.settings,
         # What was chosen or trained of this run's task (thresholds, say) belongs to the adapter, not to the study.
         task=run.settled.state() if run.task is not None or run.member.beside else job.task,
-        max_length=job.config.max_length, precision=job.precision, seed=job.run.seed,
+        max_length=job.max_length, precision=job.precision, seed=job.run.seed,
         total_steps=run.member.optimiser.total_steps, facts=job.facts(run.history),
     )  # fmt: skip
     save_adapter(job.folder / "adapter", run.member.adapter, backbone, record)

@@ -79,7 +79,7 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
         with suppress(UsageError):  # words are counted then
             tokenizer, _ = load_tokenizer(model)
     task = task_of(config, spec, data, tokenizer)
-    mean, longest, trained, source = _tokens(data.train, model, config, task, tokenizer)
+    mean, longest, trained, source = _tokens(data.train, model, config.length_of(spec), task, tokenizer)
     rows = (len(data.train), len(data.test))
     beside = 0 if data.passages is None else len(data.passages.texts)
     return Sizes(
@@ -92,7 +92,7 @@ def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
     preset, task = PRESETS[spec.path], class_asked(config, spec)
     assert task is not None, "a preset names its task"
     return Sizes(
-        preset.rows["train"], preset.rows["test"], config.max_length, config.max_length,
+        preset.rows["train"], preset.rows["test"], config.length_of(spec), config.length_of(spec),
         task.published_outputs(preset),
         "published rows; its lengths are not known, and taken to fill max_length",
         task.speaks, task.tags, float(task.writes),
@@ -107,7 +107,7 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
     return Sizes(**{**vars(sizes), **limits})
 
 
-def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task, tokenizer: Any) -> tuple[float, int, float, str]:
+def _tokens(rows: Rows, model: str, max_length: int, task: Task, tokenizer: Any) -> tuple[float, int, float, str]:
     """Mean and most tokens of a row, the share that is trained where it is text, and how they were found."""
     shape = read_shape(model)
     if rows.pixels is not None:
@@ -118,7 +118,7 @@ def _tokens(rows: Rows, model: str, config: StudyConfig, task: Task, tokenizer: 
         pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)
         words = np.array([len(f"{a} {b}".split()) for a, b in pairs])
         return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), float(task.writes), "words counted"
-    limit = min(config.max_length, context_of(shape))
+    limit = min(max_length, context_of(shape))
     tokens = task.tokenize(tokenizer, sample, limit, apart=task.speaks and reads_apart(shape))
     lengths = tokens.lengths
     trained = float(tokens.trained.sum() / tokens.offsets[-1]) if task.writes else 0.0

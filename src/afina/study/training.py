@@ -54,7 +54,7 @@ class Training:
         """Records of where candidates stood when they left a race, by run."""
         for job in jobs:
             try:
-                self.runs.append(start_running(job, job.run.method, backbone, data[job.run.dataset]))
+                self.runs.append(start_running(job, job.run.method, backbone, data[job.run.dataset]).keeping_steps())
             except AfinaError as error:
                 self.errors[job.run.id] = str(error)
         self.source = DropoutSource(jobs[0].run.seed)

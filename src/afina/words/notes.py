@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from afina.registry import listing
+from afina.words.explaining import EXPLAINING_NOTES
 from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
@@ -92,10 +93,6 @@ NOTES = {
     # -- labels
     "{count} label has spaces or invisible characters that were taken off, so that {before} is {after}": "{count} rótulo tem espaços ou sinais invisíveis, que foram retirados: {before} é {after}",
     "{count} labels have spaces or invisible characters that were taken off, so that {before} is {after}": "{count} rótulos têm espaços ou sinais invisíveis, que foram retirados: {before} é {after}",
-    "1 row's label is '{label}', taken for none": "o rótulo de 1 linha é '{label}', tido como nenhum",
-    "1 row's label is '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "o rótulo de 1 linha é '{label}', tido como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
-    "the labels of {count} rows are '{label}', taken for none": "os rótulos de {count} linhas são '{label}', tidos como nenhum",
-    "the labels of {count} rows are '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "os rótulos de {count} linhas são '{label}', tidos como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
     "the label '{label}' is taken for a class; if it means none, write missing: ['{same}']": "o rótulo '{label}' é tido como uma classe; se quer dizer nenhum, escreva missing: ['{same}']",
     "the labels {list} differ in capitals only and are classes of their own; are they meant to be one?": "os rótulos {list} só diferem em maiúsculas e são classes à parte; deviam ser uma só?",
     "labels such as '{label}' are numbers with decimal commas": "rótulos como '{label}' são números com vírgula decimal",
@@ -271,7 +268,7 @@ NOTES = {
     "canary {place} of {count}": "canário {place} de {count}", "uploading to {place}": "enviando a {place}",
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
-    **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **SMALLER_NOTES, **WATCH_NOTES,
+    **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **EXPLAINING_NOTES, **SMALLER_NOTES, **WATCH_NOTES,
 }  # fmt: skip
 
 _VALUES = {

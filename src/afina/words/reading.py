@@ -10,6 +10,10 @@ PORTUGUESE = {
 }
 
 READING_NOTES = {
+    "1 row's label is '{label}', taken for none": "o rótulo de 1 linha é '{label}', tido como nenhum",
+    "1 row's label is '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "o rótulo de 1 linha é '{label}', tido como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
+    "the labels of {count} rows are '{label}', taken for none": "os rótulos de {count} linhas são '{label}', tidos como nenhum",
+    "the labels of {count} rows are '{label}', taken for none; if it is a class, write missing: [] in the data set's keys": "os rótulos de {count} linhas são '{label}', tidos como nenhum; se for uma classe, escreva missing: [] nas chaves do conjunto",
     "writing rows": "escrevendo as linhas",
     "rows without a question, left out": "linhas sem pergunta, que ficam de fora",
     "questions that stand there more than once, taken once": "perguntas que aparecem mais de uma vez, tomadas uma vez",

@@ -4,12 +4,12 @@ Tokenizers look for the names of their control tokens in every text. They are to
 name among its words all the same (SentencePiece's unigrams do), the unknown token stands in its place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["AS_TEXT", "control_ids", "controls_for", "ids_as_text", "text_ids"]
+__all__ = ["AS_TEXT", "control_ids", "controls_for", "ids_as_text", "text_ids", "texts_of_ids"]
 
 AS_TEXT: Mapping[str, bool] = {"split_special_tokens": True}
 """Setting of a tokenizer of transformers that reads a text as text."""
@@ -61,3 +61,16 @@ def _instead(tokenizer: Any) -> int:
     if tokenizer.unk_token_id is not None:
         return int(tokenizer.unk_token_id)
     return int(tokenizer("?", add_special_tokens=False, **AS_TEXT)["input_ids"][-1])
+
+
+def texts_of_ids(tokenizer: Any, rows: Iterable[np.ndarray]) -> list[tuple[str, ...]]:
+    """Return the texts that rows of tokens were made of, as far as the tokenizer kept them: two where marks divide a pair."""
+    controls, unknown = control_ids(tokenizer), tokenizer.unk_token_id
+    texts: list[tuple[str, ...]] = []
+    for ids in rows:
+        mark = np.isin(ids, controls)
+        # Each run between marks is a text of its own.
+        bounds = np.flatnonzero(np.diff(np.concatenate([[True], mark, [True]]).astype(np.int8)))
+        runs = [ids[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
+        texts.append(tuple(tokenizer.decode([each for each in run if each != unknown]) for run in runs) or ("",))
+    return texts

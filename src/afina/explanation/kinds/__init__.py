@@ -1,0 +1,1 @@
+"""Explain each kind of predictor, one file each."""

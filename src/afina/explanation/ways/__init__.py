@@ -1,0 +1,1 @@
+"""Ways of attributing an answer to words, one file each."""

@@ -1,0 +1,1 @@
+"""Classical models that `features` fits, one file each."""

@@ -1,0 +1,1 @@
+"""Make vectors of texts for `features`, one file a way."""
