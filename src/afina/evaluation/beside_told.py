@@ -14,7 +14,7 @@ Rows = tuple[list[str], list[list[str]]]
 
 def measures_table(compared: Compared, words: Words) -> Rows:
     """Return the value of every model on each source, those but the first with their paired difference."""
-    columns = [words("on"), words("measure"), words("items"), *(Path(model.name).name for model in compared.models)]
+    columns = [words("on"), words("measure"), words("items"), *(_called(model.name) for model in compared.models)]
     rows = []
     for row in compared.rows:
         cells = [_value(row.values[0], words)]
@@ -33,7 +33,7 @@ def costs_table(compared: Compared, words: Words) -> Rows:
     ]  # fmt: skip
     rows = [
         [
-            Path(model.name).name, words.number(model.bytes_on_disk / 1e6, 1),
+            _called(model.name), words.number(model.bytes_on_disk / 1e6, 1),
             words.number(None if model.peak_memory_bytes is None else model.peak_memory_bytes / 1e6),
             words.compact(model.rows_per_second), words.compact(model.tokens_per_second),
         ]
@@ -49,10 +49,11 @@ def verdicts(compared: Compared, words: Words) -> list[str]:
 
 def _verdict(model: Judged, at_most: float, words: Words) -> str:
     row, loss = model.worst, model.worst.losses[model.place]
-    saved = words(
-        "It is {percent}% smaller and {times} times as fast.",
-        percent=words.number(100 * model.smaller, 1), times=words.number(model.faster, 2),
-    )  # fmt: skip
+    size = {"percent": words.number(100 * abs(model.smaller), 1), "times": words.number(model.faster, 2)}
+    if model.smaller < 0:
+        saved = words("It is {percent}% larger and {times} times as fast.", **size)
+    else:
+        saved = words("It is {percent}% smaller and {times} times as fast.", **size)
     values = {
         "source": Path(row.source).name, "measure": words(row.measure), "loss": words.number(100 * loss.value, 1),
         "interval": _percents(loss, words), "limit": words.shortest(100 * at_most),
@@ -61,7 +62,7 @@ def _verdict(model: Judged, at_most: float, words: Words) -> str:
 
 
 def _lead(model: Judged, words: Words) -> str:
-    name = Path(model.name).name
+    name = _called(model.name)
     if model.verdict == "worth it":
         return words("{name}: worth it.", name=name)
     if model.verdict == "not worth it":
@@ -89,6 +90,12 @@ def _why(model: Judged, row: BesideRow, at_most: float, values: dict[str, str], 
         "On {source}, where it may lose most, it loses {loss}%{interval} of {measure}, within the {limit}% allowed.",
         **values,
     )
+
+
+def _called(name: str) -> str:
+    """Return what to call a model: its folder's name, or its run's where it is an adapter that a study left."""
+    place = Path(name)
+    return place.parent.name if place.name == "adapter" and place.parent.name else place.name
 
 
 def _percents(loss: Estimate, words: Words) -> str:

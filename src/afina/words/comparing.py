@@ -10,6 +10,7 @@ PORTUGUESE = {
     "{name}: not worth it.": "{name}: não vale a pena.",
     "{name}: it cannot be told yet whether it is worth it.": "{name}: ainda não se pode dizer se vale a pena.",
     "It is {percent}% smaller and {times} times as fast.": "É {percent}% menor e {times} vezes tão rápido.",
+    "It is {percent}% larger and {times} times as fast.": "É {percent}% maior e {times} vezes tão rápido.",
     "It is neither smaller nor faster.": "Não é nem menor nem mais rápido.",
     "On {source} it loses {loss}%{interval} of {measure}, more than the {limit}% allowed.": "Em {source} perde {loss}%{interval} de {measure}, mais do que os {limit}% permitidos.",
     "On {source} it loses {loss}%{interval} of {measure} as measured, within the {limit}% allowed, but so few items cannot rule out more: measure on more.": "Em {source} perde {loss}%{interval} de {measure} no que foi medido, dentro dos {limit}% permitidos, mas tão poucos itens não excluem mais: meça com mais.",
