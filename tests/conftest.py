@@ -21,6 +21,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 # Studies run here: a process for each run costs more than the run. Tests of processes ask for them (`processes`).
 os.environ.setdefault("AFINA_EXECUTOR", "in-process")
+# What an adapter takes is measured in a process of its own, seconds for each export; tests of that ask for it.
+os.environ.setdefault("AFINA_EXPORT_COSTS", "0")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: small models on more threads each wait for one another, seven times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,15 @@ def test_a_graph_that_is_not_the_adapter_is_told_from_it(fault: Callable[..., No
     rows = Rows(TEXTS, None, np.array([0, 1, 0, 1]))
     parity, _ = hold(own, own, opened, rows)
     assert parity.equal == (fault is whole), parity
+
+
+def test_a_tokenizer_that_splits_otherwise_is_told_from_it(copied: Path, made: Path) -> None:
+    path = copied / "tokenizer.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(whole | {"pre_tokenizer": {"type": "WhitespaceSplit"}}), encoding="utf-8")
+    own, opened = afina.load(made.parent / "adapter"), open_export(made)
+    with pytest.raises(AfinaError, match="The tokenizer that was written has other tokens for"):
+        hold(own, own, replace(opened, folder=copied), Rows(TEXTS, None, np.array([0, 1, 0, 1])))
 
 
 def test_what_parted_leaves_no_folder(family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

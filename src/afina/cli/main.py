@@ -1,8 +1,10 @@
 """The `afina` command: those that this folder has, found by their registry; nothing heavy is imported before it is needed."""
 
 import errno
+import logging
 import os
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -40,12 +42,19 @@ def _options(
 ) -> None: ...
 
 
+def _says_else(words: str, record: logging.LogRecord) -> bool:
+    return words not in record.getMessage()
+
+
 def main() -> None:
     """Run the command line; every expected error is one sentence on standard error."""
     # Nothing is sent anywhere: the libraries beneath would report usage to their hub.
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    # ExecuTorch brings torchao, which transformers imports: it tells of its parts for other machines and of its own code.
+    for name, words in {"torchao": "Failed to load", "torch.utils._pytree": "register_constant"}.items():
+        logging.getLogger(name).addFilter(partial(_says_else, words))
     try:
         app()
     except AfinaError as error:

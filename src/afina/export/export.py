@@ -9,6 +9,7 @@ from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError
 from afina.export.card import ExportFigures, write_export_card
+from afina.export.costs import Costs, costs_of
 from afina.export.parity import TOLERANCE, Parity
 from afina.export.push import Pushed
 from afina.export.room import room_for
@@ -53,6 +54,8 @@ class Exported:
     """Assumptions made when the adapter was loaded."""
     effect: float | None = None
     """The largest change that the adapter's branches make to the base's outputs with the same head, if it was measured."""
+    costs: Costs | None = None
+    """Size, time and memory beside the adapter's; None where what was written is run by others alone."""
     pushed: Pushed | None = None
     """The place on a hub that it was uploaded to; None where that was not asked for."""
     card: str | None = None
@@ -84,6 +87,8 @@ class Exported:
         if self.loss:
             share = words.written(f"{100 * max(self.loss.values()):.2g}")
             rows.append((words("left out of the changes, at most"), f"{share}%"))
+        if self.costs is not None:
+            rows += self.costs.rows(words)
         return rows
 
     def changed(self, words: Words = _ENGLISH) -> str | None:
@@ -173,8 +178,12 @@ def export_adapter(
                 f"What was exported is not what was tested: logits part by up to {parity.exact_difference:.2g} "
                 f"(they reach {parity.scale:.2g}) on {parity.rows} rows; nothing was written. {_why(tested)}"
             )
-        remark, notes = target.remark(tested, exact, parity), (*tested.notes, *parity.notes)
-        made = Exported(place, tested.record.precision, parity, loss, remark, notes, effect)
+        tell("measuring what it takes")
+        known = None if parity.narrowed is None else parity.narrowed.after
+        costs, unmeasured = costs_of(tested, sample, lambda batch: known or target.cost(tested, partial, batch))
+        remark = target.remark(tested, exact, parity)
+        notes = (*tested.notes, *parity.notes, *filter(None, [unmeasured]))
+        made = Exported(place, tested.record.precision, parity, loss, remark, notes, effect, costs=costs)
         # A card's words are a person's to choose; unless told they are those of the adapter's.
         words = Words(out.language or language_of_card(folder))
         written = write_export_card(partial, tested, target, made.said(words), words, before=place)

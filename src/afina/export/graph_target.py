@@ -12,6 +12,9 @@ from afina.export.runtime_target import RuntimeTarget
 from afina.precision import EXACT
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from afina.export.costs import Cost
     from afina.export.graph import Traced
     from afina.predictor.predictor import Predictor
 
@@ -45,6 +48,13 @@ class GraphTarget(RuntimeTarget):
             from afina.export.writing.beside import check_writer
 
             check_writer(tested, self.name, apart=self.apart)
+
+    def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> "Cost":
+        from afina.export.costs import cost_of
+        from afina.export.opened import open_export
+        from afina.export.runtime import RUNTIMES
+
+        return cost_of(open_export(folder), RUNTIMES[self.runtime].file, batch)
 
     def ways_of(self, adapter: "Predictor") -> Mapping[str, str]:
         if not adapter.task.writes:

@@ -1,13 +1,9 @@
 """Measure what rounding an exported graph's weights to eight bits gains and what it loses, on the same rows.
 
-How a graph is rounded is its target's (`int8_target.py`). What it takes is measured by the folder's own script, in a process
-that does nothing else, as whoever gets the folder runs it.
+How a graph is rounded is its target's (`int8_target.py`), what it takes is measured by `costs.py`.
 """
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,46 +13,15 @@ from afina.data.rows import Rows
 from afina.data.tokens.batching import collate
 from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError, UsageError
-from afina.export.beside import SCRIPT as PREDICTS
+from afina.export.costs import Cost, cost_of, timed_rows
 from afina.export.opened import OpenedExport, arrays
 from afina.export.runtime import RUNTIMES
-from afina.export.writing.beside import SCRIPT as WRITES
-from afina.export.writing.names import READS
-from afina.export.writing.session import WritingSession
 from afina.measure.bootstrap import Estimate, Figure, Measure, estimates, interval_of, mean_of, redrawn
 from afina.measure.metrics.base import Answers
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
-__all__ = ["Cost", "Narrowed", "Rounded", "cost_of", "inputs_of", "loss_of", "narrow", "open_again"]
-
-_READ = 64
-"""Tokens that a graph has read when a token more is timed: what it keeps of 32 long texts would be a large file."""
-_TIMED = """
-import json, re, resource, runpy, statistics, sys, time
-import numpy as np
-
-run = runpy.run_path(sys.argv[1])["run"]
-with np.load(sys.argv[2], allow_pickle=False) as file:
-    batches = [
-        {name.partition(".")[2]: file[name] for name in file.files if name.startswith(kind)} for kind in ("one.", "many.")
-    ]
-found = []
-for batch, times in zip(batches, (30, 7)):
-    run(batch)
-    taken = []
-    for _ in range(times):
-        begin = time.perf_counter()
-        run(batch)
-        taken.append(time.perf_counter() - begin)
-    found.append(statistics.median(taken))
-try:  # not `ru_maxrss`, which on Linux begins with what the process had that started this one
-    with open("/proc/self/status") as status:
-        memory = int(re.search(r"VmHWM:\\s+(\\d+)", status.read())[1]) * 1024
-except OSError:
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([*found, memory]))
-"""
+__all__ = ["Narrowed", "Rounded", "inputs_of", "loss_of", "narrow", "open_again"]
 
 
 @dataclass(frozen=True)
@@ -66,20 +31,6 @@ class Rounded:
     layers: int
     left: tuple[str, ...]
     """The layers that were not rounded, in words."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Holds what a graph takes, in a process of its own with the folder's script."""
-
-    size: int
-    """Bytes of its files."""
-    one: float
-    """Seconds for a row: the median of 30."""
-    many: float
-    """Seconds for 32 rows: the median of 7."""
-    memory: int
-    """Most bytes that the process had."""
 
 
 @dataclass(frozen=True)
@@ -104,40 +55,8 @@ def inputs_of(opened: OpenedExport, rows: Rows | None) -> list[dict[str, np.ndar
     return [_batch(opened, tokens, np.array([row])) for row in range(len(tokens))]
 
 
-def _timed(opened: OpenedExport, tokens: Tokens) -> dict[str, np.ndarray]:
-    """Return what a graph is timed on: 32 of the longest rows; of what writes, a token more behind the beginning of each."""
-    # The longest ones: costs are said for the worst case, and short ones would be mostly overhead.
-    rows = np.argsort(tokens.lengths, kind="stable")[-32:]
-    if not isinstance(opened.session, WritingSession):
-        return _batch(opened, tokens, rows)
-    texts = [collate([(tokens, rows[place : place + 1])], opened.pad, most=1) for place in range(len(rows))]
-    prompts = [own.inputs["input_ids"][0].tolist()[:_READ] for own in texts]
-    return opened.session.begin(prompts).step([prompt[0] for prompt in prompts])
-
-
 def _batch(opened: OpenedExport, tokens: Tokens, rows: np.ndarray) -> dict[str, np.ndarray]:
     return arrays(collate([(tokens, rows)], opened.pad, most=opened.manifest.max_length).inputs, opened.manifest.inputs)
-
-
-def cost_of(folder: Path, graph: str, rows: Mapping[str, np.ndarray]) -> Cost:
-    """Return what a folder's graph takes for one row and for 32, in a process that does nothing else."""
-    count = len(next(iter(rows.values())))
-    given = {f"one.{name}": value[:1] for name, value in rows.items()}
-    given |= {f"many.{name}": value[np.arange(32) % count] for name, value in rows.items()}
-    scratch = folder / "timed.npz"
-    with scratch.open("wb") as file:
-        np.savez(file, **given)  # type: ignore[arg-type]
-
-    # In a process of its own, by the folder's own script: neither torch's memory nor its threads are in the figures.
-    script = next(path for name in (PREDICTS, WRITES) if (path := folder / name).is_file())
-    command = [sys.executable, "-c", _TIMED, str(script), str(scratch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    scratch.unlink()
-    if done.returncode:
-        raise AfinaError(f"{graph} cannot be timed ({(done.stderr.strip() or 'it was ended').splitlines()[-1][:300]}).")
-    one, many, memory = json.loads(done.stdout)
-    size = sum(path.stat().st_size for name in (Path(graph).stem, READS) for path in folder.glob(f"{name}.*"))
-    return Cost(size, one, many, int(memory))
 
 
 def narrow(
@@ -152,11 +71,13 @@ def narrow(
     graph = RUNTIMES[opened.manifest.runtime].file
     before = _outputs(opened, tokens)
 
-    batch = _timed(opened, tokens)
-    costs = [cost_of(opened.folder, graph, batch)]
+    assert rows is not None, "judged without rows"
+    batch = timed_rows(tested, rows)
+    costs = [cost_of(opened, graph, batch)]
     layers = rounding(opened.folder)
-    costs.append(cost_of(opened.folder, graph, batch))
-    after = _outputs(open_again(opened), tokens)
+    rounded = open_again(opened)
+    costs.append(cost_of(rounded, graph, batch))
+    after = _outputs(rounded, tokens)
     metric, values, loss = loss_of(opened.task, tokens, before, after)
 
     # The lower end of the interval: refused only where even the mildest reading is too much.

@@ -145,6 +145,7 @@ def _told(narrowed: "Narrowed", calibrated: "Rows | None", *, writes: bool) -> s
             f"in float stay {left}. "
         )
     one, many = ("a token more", "one more of 32 texts") if writes else ("a row", "32 rows")
+    assert before.many is not None and after.many is not None, "graphs take many rows at once"
     return rounded + (
         f"{before.size / 1e6:,.1f} MB became {after.size / 1e6:,.1f}; {one} takes {1e3 * after.one:.2f} ms, before "
         f"{1e3 * before.one:.2f}; {many} {1e3 * after.many:.1f} ms, before {1e3 * before.many:.1f}; the process "

@@ -15,6 +15,7 @@ from afina.backbone.inputs import random_inputs
 from afina.backbone.language_head import answer_scores, answers_apart
 from afina.backbone.load import model_class
 from afina.backbone.model_files import model_path
+from afina.backbone.storage.bitsandbytes import quiet_bitsandbytes
 from afina.data.images import image_tokens
 from afina.data.rows import Rows
 from afina.data.tokens.batching import Batch, collate
@@ -86,6 +87,7 @@ def load_merged(tested: Predictor, folder: Path) -> tuple[Any, Any]:
 
 def load_peft(loaded: Predictor, folder: Path) -> tuple[Any, Any]:
     """Load a PEFT folder as anyone would: transformers and peft; raises `UsageError` when peft is not installed."""
+    quiet_bitsandbytes()
     try:
         from peft import PeftModel
     except ImportError:

@@ -16,7 +16,10 @@ from afina.errors import UsageError, nearest, shown
 from afina.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from afina.data.rows import Rows
+    from afina.export.costs import Cost
     from afina.export.parity import Parity
     from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
@@ -82,6 +85,10 @@ class ExportTarget:
         from afina.export.parity import check_parity
 
         return check_parity(tested, exact, *self.outside(tested, folder), rows), None
+
+    def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> "Cost | None":
+        """Return what answering a batch takes where it runs (`costs.py`); None where that is not measured."""
+        return None
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         """Say what became of the base, where that is not seen from the figures."""

@@ -10,6 +10,7 @@ from functools import cache
 
 from afina.registry import listing
 from afina.words.explaining import EXPLAINING_NOTES
+from afina.words.exports import EXPORT_NOTES
 from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
@@ -181,32 +182,6 @@ NOTES = {
     "The rows have a column '{name}' of their own; the predicted one is called '{other}'.": "As linhas têm uma coluna '{name}' própria; a prevista se chama '{other}'.",
     # -- what a task notes of its rows, which it says itself (`Task.notes`)
     **{note: own for entry in listing("afina.tasks", "task").values() for note, own in entry.constants.get("notes", ())},
-    # -- exports to GGUF
-    "lost by rounding to {kind}, of what the adapter changed": "perdido ao arredondar para {kind}, do que o adaptador mudou",
-    "{lost} of {moved} nats a token": "{lost} de {moved} nats por token",
-    "what the adapter changes of its base": "o que o adaptador muda em sua base",
-    "{moved} nats a token": "{moved} nats por token",
-    "llama.cpp against transformers on the file": "llama.cpp contra transformers no arquivo",
-    "{mean} nats a token, at most {worst}": "{mean} nats por token, no máximo {worst}",
-    "read alike in llama.cpp": "lidos igual em llama.cpp",
-    "{count} texts": "{count} textos",
-    "chat template in llama.cpp": "modelo de conversa em llama.cpp",
-    "equal to the byte in {count} conversations": "igual byte a byte em {count} conversas",
-    "In this graph, by the numbers of the input adapter, are {names}, in this order from 0; what a card says of data and results is of {name}.": "Neste grafo estão, pelos números da entrada adapter, {names}, nesta ordem a partir de 0; o que um cartão diz de dados e resultados é de {name}.",
-    "largest difference of logits of what may follow": "maior diferença dos logits do que pode vir a seguir",
-    "conversations written alike, to the byte": "conversas escritas igual, byte a byte",
-    "written alike, taking the likeliest token": "escrito igual, tomando o token mais provável",
-    "{some} of {of} tokens": "{some} de {of} tokens",
-    "size of {name}": "tamanho de {name}",
-    "Rounding to {kind} loses {lost} nats a token and the adapter changed less ({moved}): take a type with more bits.": "Arredondar para {kind} perde {lost} nats por token e o adaptador mudou menos ({moved}): escolha um tipo com mais bits.",
-    "xllamacpp is not installed, so that llama.cpp itself was not asked: pip install xllamacpp.": "xllamacpp não está instalado, e por isso llama.cpp mesmo não foi consultado: pip install xllamacpp.",
-    "The tokenizer composes characters (NFC) before it reads them, which llama.cpp does not: give it composed texts, as keyboards write them.": "O tokenizador compõe os caracteres (NFC) antes de lê-los, o que llama.cpp não faz: dê-lhe textos compostos, como os teclados os escrevem.",
-    "llama.cpp begins conversations with {mark}, which the chat template does not write; elsewhere they begin without it.": "llama.cpp começa as conversas com {mark}, que o modelo de conversa não escreve; em outros lugares elas começam sem isso.",
-    "Modelfile: the chat template does more than write turns, so that it is not there; Ollama goes by what it knows of the model.": "Modelfile: o modelo de conversa faz mais do que escrever os turnos, e por isso não está ali; Ollama segue o que sabe do modelo.",
-    "Put it onto {model} as GGUF: llama-server -m base.gguf --lora adapter.gguf.": "Ponha-o sobre {model} em GGUF: llama-server -m base.gguf --lora adapter.gguf.",
-    "llama.cpp reads all of a text, and the model a window of {window} tokens: longer texts differ.": "llama.cpp lê o texto todo, e o modelo uma janela de {window} tokens: textos mais longos diferem.",
-    "It was tried on a base of type {kind}, which was not kept.": "Foi testado sobre uma base do tipo {kind}, que não foi guardada.",
-    "The base was quantised to {kind}; the adapter was merged into {onto}, and that rounded to {type}. From the adapter as it was tested its logits differ by up to {difference}.": "A base estava quantizada em {kind}; o adaptador foi incorporado a {onto}, arredondado para {type}. Em relação ao adaptador como foi testado, os logits diferem em até {difference}.",
     # -- afina data: forms, rules, reasons, what was assumed
     "of the first {count} rows with one who asks or answers in '{column}', too few for turns of dialogues": "das primeiras {count} linhas com quem pergunta ou responde em '{column}', poucas para serem falas de diálogos",
     "lines that belong to no message, left out": "linhas que não são de mensagem alguma, de fora",
@@ -268,6 +243,7 @@ NOTES = {
     "canary {place} of {count}": "canário {place} de {count}", "uploading to {place}": "enviando a {place}",
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
+    **EXPORT_NOTES,
     **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **EXPLAINING_NOTES, **SMALLER_NOTES, **WATCH_NOTES,
 }  # fmt: skip
 

@@ -5,13 +5,20 @@ from typing import Any
 
 from afina.errors import UsageError
 
-__all__ = ["bitsandbytes_settings"]
+__all__ = ["bitsandbytes_settings", "quiet_bitsandbytes"]
+
+
+def quiet_bitsandbytes() -> None:
+    """Leave out what bitsandbytes tells at each product in int8, and at its import of a package that nothing here needs.
+
+    It is to be called before whatever imports bitsandbytes, as peft does.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def bitsandbytes_settings(precision: str) -> Any:
     """Return transformers' class of settings; raises `UsageError` where bitsandbytes is not installed."""
-    # It tells at each product in int8 that inputs are cast, and at its import of a package that nothing here needs.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    quiet_bitsandbytes()
     try:
         import accelerate
         import bitsandbytes

@@ -1,6 +1,9 @@
 """Run a `model.pte` in ExecuTorch, on the processor; its Python runtime takes and gives tensors of torch."""
 
 import logging
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +31,24 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
+
+
+@contextmanager
+def _unsaid(words: str) -> Iterator[None]:
+    """Leave out lines with these words of what a library in C++ writes to standard error, which Python's own does not see."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        try:
+            os.dup2(held.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if words.encode() not in line:
+                    os.write(2, line)
 
 
 class ExecutorchSession(Session):
@@ -77,7 +98,8 @@ class ExecutorchRuntime(Runtime):
             from executorch.runtime import Runtime as Executor
 
             try:
-                method = Executor.get().load_program(folder / cls.file).load_method("forward")
+                with _unsaid("cpuinfo_utils.cpp"):  # it looks for a phone's processor, and tells that there is none
+                    method = Executor.get().load_program(folder / cls.file).load_method("forward")
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
                 raise AfinaError(f"{folder / cls.file} cannot be opened by executorch ({reason}).") from None

@@ -9,7 +9,12 @@ from afina.export.target import export_target
 from afina.export.targets.merged import MergedTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from afina.data.rows import Rows
+    from afina.export.costs import Cost
     from afina.export.parity import Parity
     from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
@@ -69,6 +74,18 @@ class GgufTarget(MergedTarget, RuntimeTarget):
             later = facts_for_later(exact, folder, self.type, parity)
             write_manifest(folder, self.manifest(tested, later))
         return parity, effect
+
+    def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> "Cost | None":
+        import torch
+
+        from afina.export.costs import cost_in, weights_in
+        from afina.export.gguf.llama_cpp import llama_cpp_there
+        from afina.export.gguf.model import MODEL
+
+        if not llama_cpp_there():
+            return None
+        given = (str(folder / MODEL), str(torch.get_num_threads()))
+        return cost_in("llama_cpp", given, batch, weights_in(folder / MODEL))
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         from afina.backbone.quantise import packed

@@ -8,6 +8,11 @@ from afina.errors import UsageError, nearest
 from afina.export.target import ExportTarget, export_target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from afina.export.costs import Cost
     from afina.export.parity import Parity
     from afina.predictor.predictor import Predictor
 
@@ -51,6 +56,13 @@ print($run)"""
         from afina.export.parity import load_merged
 
         return load_merged(tested, folder)
+
+    def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> "Cost | None":
+        from afina.export.costs import cost_in, weights_in
+
+        row, task = tested.backbone.anatomy.row, tested.task
+        kind = task.auto_class(row.inputs, reads_apart=bool(row.further))
+        return cost_in("transformers", (str(folder), kind), batch, weights_in(folder))
 
     def remark(self, tested: "Predictor", exact: "Predictor", parity: "Parity") -> str | None:
         from afina.backbone.coded import coded

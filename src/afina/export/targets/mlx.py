@@ -8,6 +8,10 @@ from afina.export.target import export_target
 from afina.export.targets.merged import MergedTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
@@ -31,6 +35,9 @@ class MlxTarget(MergedTarget):
         from afina.export.mlx import foresee_mlx
 
         foresee_mlx(adapter)
+
+    def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> None:
+        return None  # on Apple's machines it is another figure than by Linux's processor
 
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
         from afina.export.mlx import load_mlx
