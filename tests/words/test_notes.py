@@ -46,6 +46,7 @@ WRITTEN_OUT = (
     "retrieval/stores/postgres.py",
     "retrieval/stores/usearch.py",
     "retrieval/terms.py",
+    "export/costs.py",
     "export/export.py",
     "export/export_several.py",
     "export/push.py",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from afina.evaluation.beside import Compared
+    from afina.evaluation.beside import BesideCompared
 
 __all__ = ["compare"]
 
@@ -29,7 +29,7 @@ def compare(
     out: Path | None = None,
     force: bool = False,
     tell: Callable[[str], None] = lambda what: None,
-) -> "Compared":
+) -> "BesideCompared":
     """Measure models or adapters on the same items, each in a process of its own, and weigh each against the first.
 
     `data` are data sets with labels, `text` files of texts and `answers` files of prompts with references; `at_most` is the

@@ -13,7 +13,7 @@ from afina.cli.terminal import console_for, print_json, working
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from afina.evaluation.beside import Compared
+    from afina.evaluation.beside import BesideCompared
     from afina.words.language import Words
 
 __all__ = ["compare"]
@@ -87,7 +87,7 @@ def compare(
         console.print(str(out), soft_wrap=True)
 
 
-def _show(console: "Console", compared: "Compared", words: "Words") -> None:
+def _show(console: "Console", compared: "BesideCompared", words: "Words") -> None:
     from rich.table import Table
 
     from afina.evaluation.beside_told import costs_table, measures_table, verdicts

@@ -20,7 +20,7 @@ from afina.drift.seen import VECTORS, Seen
 from afina.errors import UsageError, nearest
 from afina.results.statistics import holm
 
-__all__ = ["FEWEST", "SEASONS", "ChannelCheck", "Judge", "Judged", "Watching", "Window"]
+__all__ = ["FEWEST", "SEASONS", "ChannelCheck", "Judge", "JudgedWindow", "Watching", "Window"]
 
 FEWEST = 20
 """Rows of a window below which nothing is tested."""
@@ -89,7 +89,7 @@ class ChannelCheck:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedWindow:
     """Holds what was found in one window."""
 
     name: str
@@ -120,11 +120,13 @@ class Judge:
         self.estimator = Estimator.of(reference, how.seed)
         self._seasons: dict[str, Seen] = {}
 
-    def judge(self, window: Window) -> Judged:
+    def judge(self, window: Window) -> JudgedWindow:
         """Return what is found in a window; raises `UsageError` where a season is asked for and it has no time."""
         seen, how = window.seen, self.how
         estimated = None if self.estimator is None else self.estimator.estimate(seen)
-        judged = Judged(window.name, window.start, window.rows, len(seen), int(seen.known.sum()), estimated=estimated)
+        judged = JudgedWindow(
+            window.name, window.start, window.rows, len(seen), int(seen.known.sum()), estimated=estimated
+        )
         if len(seen) < FEWEST:
             return replace(judged, few=True)
         if how.season is None:

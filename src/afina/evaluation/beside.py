@@ -28,7 +28,7 @@ from afina.study.executors.base import make_executor
 from afina.tasks.base import Task
 from afina.tasks.reading import load_text_dataset
 
-__all__ = ["AT_MOST", "BesideItems", "BesideRow", "Compared", "Judged", "compare_models", "judged_of"]
+__all__ = ["AT_MOST", "BesideCompared", "BesideItems", "BesideRow", "BesideVerdict", "compare_models", "judged_of"]
 
 AT_MOST = 0.02
 """Share of the first model's value that may be lost, unless somebody says another."""
@@ -86,7 +86,7 @@ class BesideRow:
 
 
 @dataclass(frozen=True)
-class Judged:
+class BesideVerdict:
     """Says of a model whether it is worth taking in the first's place."""
 
     name: str
@@ -102,13 +102,13 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Compared:
+class BesideCompared:
     """Holds what was measured of some models, the first of which the others stand beside."""
 
     models: tuple[MeasuredModel, ...]
     rows: tuple[BesideRow, ...]
     at_most: float
-    judged: tuple[Judged, ...]
+    judged: tuple[BesideVerdict, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -131,7 +131,7 @@ class _Sources:
 def compare_models(
     names: Sequence[str], items: BesideItems, *, at_most: float = AT_MOST, device: str = "cpu",
     trust_remote_code: bool = False, tell: Callable[[str], None] = lambda what: None,
-) -> Compared:  # fmt: skip
+) -> BesideCompared:  # fmt: skip
     """Measure models or adapters on the same items, and weigh each but the first against the first.
 
     Raises `UsageError` for one that is not there, or that does not answer what the items ask, before any is measured.
@@ -162,7 +162,7 @@ def compare_models(
         measured = [executor.submit(measure_alone, job) for job in jobs()]
     rows = [*_labelled_rows(measured, sources), *_text_rows(measured, sources), *_answer_rows(measured, sources, items)]
     judged = [judged_of(measured, rows, place, at_most) for place in range(1, len(measured))]
-    return Compared(tuple(measured), tuple(rows), at_most, tuple(judged))
+    return BesideCompared(tuple(measured), tuple(rows), at_most, tuple(judged))
 
 
 def _config(names: Sequence[str], items: BesideItems, trusted: bool) -> StudyConfig:
@@ -216,10 +216,11 @@ def _text_rows(measured: Sequence[MeasuredModel], sources: _Sources) -> list[Bes
 
 def _answer_rows(measured: Sequence[MeasuredModel], sources: _Sources, items: BesideItems) -> list[BesideRow]:
     names = items.answering.metrics or _OF_ANSWERS
-    return _measure_rows({
-        name: [text_measures(own.written[name], [text.strip() for text in asked.references], names) for own in measured]
-        for name, asked in sources.questions.items()
-    })  # fmt: skip
+    by_source: dict[str, Sequence[Sequence[Measure]]] = {}
+    for name, asked in sources.questions.items():
+        references = [text.strip() for text in asked.references]
+        by_source[name] = [text_measures(own.written[name], references, names) for own in measured]
+    return _measure_rows(by_source)
 
 
 def _measure_rows(by_source: Mapping[str, Sequence[Sequence[Measure]]]) -> list[BesideRow]:
@@ -251,8 +252,10 @@ def _row(
     return BesideRow(source, measure, items, higher, *made)
 
 
-def judged_of(measured: Sequence[MeasuredModel], rows: Sequence[BesideRow], place: int, at_most: float) -> Judged:
-    """Weigh what a model loses against what it saves; of each source the first measure decides."""
+def judged_of(
+    measured: Sequence[MeasuredModel], rows: Sequence[BesideRow], place: int, at_most: float
+) -> BesideVerdict:
+    """Compare what a model loses with what it saves; of each source the first measure decides."""
     deciding = list({row.source: row for row in reversed(rows)}.values())
     first, became = measured[0], measured[place]
     smaller = 1 - became.bytes_on_disk / max(1, first.bytes_on_disk)
@@ -268,4 +271,4 @@ def judged_of(measured: Sequence[MeasuredModel], rows: Sequence[BesideRow], plac
         verdict: Literal["worth it", "not worth it", "unclear"] = "not worth it"
     else:
         verdict = "worth it" if end(worst) <= at_most else "unclear"
-    return Judged(became.name, verdict, worst, place, smaller, faster)
+    return BesideVerdict(became.name, verdict, worst, place, smaller, faster)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from afina.evaluation.beside import BesideRow, Compared, Judged
+from afina.evaluation.beside import BesideCompared, BesideRow, BesideVerdict
 from afina.measure.bootstrap import Estimate
 from afina.words.language import Words
 
@@ -12,7 +12,7 @@ Rows = tuple[list[str], list[list[str]]]
 """The columns of a table and its rows."""
 
 
-def measures_table(compared: Compared, words: Words) -> Rows:
+def measures_table(compared: BesideCompared, words: Words) -> Rows:
     """Return the value of every model on each source, those but the first with their paired difference."""
     columns = [words("on"), words("measure"), words("items"), *(_called(model.name) for model in compared.models)]
     rows = []
@@ -26,7 +26,7 @@ def measures_table(compared: Compared, words: Words) -> Rows:
     return columns, rows
 
 
-def costs_table(compared: Compared, words: Words) -> Rows:
+def costs_table(compared: BesideCompared, words: Words) -> Rows:
     """Return what every model takes."""
     columns = [
         words("model"), words("weights on disk (MB)"), words("peak memory (MB)"), words("rows/s"), words("tokens/s"),
@@ -42,12 +42,12 @@ def costs_table(compared: Compared, words: Words) -> Rows:
     return columns, rows
 
 
-def verdicts(compared: Compared, words: Words) -> list[str]:
+def verdicts(compared: BesideCompared, words: Words) -> list[str]:
     """Return a sentence or two of each model but the first."""
     return [_verdict(model, compared.at_most, words) for model in compared.judged]
 
 
-def _verdict(model: Judged, at_most: float, words: Words) -> str:
+def _verdict(model: BesideVerdict, at_most: float, words: Words) -> str:
     row, loss = model.worst, model.worst.losses[model.place]
     size = {"percent": words.number(100 * abs(model.smaller), 1), "times": words.number(model.faster, 2)}
     if model.smaller < 0:
@@ -61,7 +61,7 @@ def _verdict(model: Judged, at_most: float, words: Words) -> str:
     return " ".join((_lead(model, words), saved, _why(model, row, at_most, values, words)))
 
 
-def _lead(model: Judged, words: Words) -> str:
+def _lead(model: BesideVerdict, words: Words) -> str:
     name = _called(model.name)
     if model.verdict == "worth it":
         return words("{name}: worth it.", name=name)
@@ -70,7 +70,7 @@ def _lead(model: Judged, words: Words) -> str:
     return words("{name}: it cannot be told yet whether it is worth it.", name=name)
 
 
-def _why(model: Judged, row: BesideRow, at_most: float, values: dict[str, str], words: Words) -> str:
+def _why(model: BesideVerdict, row: BesideRow, at_most: float, values: dict[str, str], words: Words) -> str:
     """Say what it loses most of, beside what may be lost."""
     loss = row.losses[model.place]
     if loss.value > at_most:

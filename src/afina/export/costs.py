@@ -29,7 +29,7 @@ from afina.export.writing.session import WritingSession, padded
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
-__all__ = ["VARIABLE", "Cost", "Costs", "cost_in", "cost_of", "costs_of", "timed_rows", "weights_in"]
+__all__ = ["VARIABLE", "Cost", "ExportCosts", "cost_in", "cost_of", "costs_of", "timed_rows", "weights_in"]
 
 VARIABLE = "AFINA_EXPORT_COSTS"
 """The environment's word on whether exports are timed: 0 for not."""
@@ -86,7 +86,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Costs:
+class ExportCosts:
     """Holds what an adapter takes as it was tested, with its base, and what was exported of it takes."""
 
     adapter: Cost
@@ -100,7 +100,7 @@ class Costs:
             else (words("time of one row"), words("time of 32 rows"))
         )  # fmt: skip
         pair = (self.adapter, self.exported)
-        found = [
+        table = [
             (
                 words("files of weights, with the base"),
                 [f"{words.number(own.size / 1e6, 1)} MB" for own in pair],
@@ -108,14 +108,14 @@ class Costs:
             (one, [f"{words.number(1e3 * own.one, 2)} ms" for own in pair]),
         ]
         if self.adapter.many is not None and self.exported.many is not None:
-            found.append((many, [f"{words.number(1e3 * (own.many or 0), 1)} ms" for own in pair]))
-        found.append((words("memory of the process"), [f"{words.number(own.memory / 1e6)} MB" for own in pair]))
-        return [(name, words("{ours} adapter, {theirs} exported", ours=a, theirs=b)) for name, (a, b) in found]
+            table.append((many, [f"{words.number(1e3 * (own.many or 0), 1)} ms" for own in pair]))
+        table.append((words("memory of the process"), [f"{words.number(own.memory / 1e6)} MB" for own in pair]))
+        return [(name, words("{ours} adapter, {theirs} exported", ours=a, theirs=b)) for name, (a, b) in table]
 
 
 def costs_of(
     tested: Predictor, rows: Rows | None, exported: Callable[[Mapping[str, np.ndarray]], Cost | None]
-) -> tuple[Costs | None, str | None]:
+) -> tuple[ExportCosts | None, str | None]:
     """Return what an adapter takes, and what was `exported` of it, which is asked for it with the batch that is timed.
 
     None where that is not run here, where there are no rows, or where the environment says so; beside it, None or a note on
@@ -132,7 +132,7 @@ def costs_of(
         if (theirs := exported(batch)) is None:
             return None, None
         given = (str(tested.folder.resolve()), tested.record.model, tested.record.precision)
-        return Costs(cost_in("adapter", given, batch, size), theirs, tested.task.writes), None
+        return ExportCosts(cost_in("adapter", given, batch, size), theirs, tested.task.writes), None
     except AfinaError as error:
         return None, f"What it takes was not measured: {str(error).rstrip('.')}."
 

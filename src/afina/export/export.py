@@ -9,7 +9,7 @@ from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError
 from afina.export.card import ExportFigures, write_export_card
-from afina.export.costs import Costs, costs_of
+from afina.export.costs import ExportCosts, costs_of
 from afina.export.parity import TOLERANCE, Parity
 from afina.export.push import Pushed
 from afina.export.room import room_for
@@ -54,7 +54,7 @@ class Exported:
     """Assumptions made when the adapter was loaded."""
     effect: float | None = None
     """The largest change that the adapter's branches make to the base's outputs with the same head, if it was measured."""
-    costs: Costs | None = None
+    costs: ExportCosts | None = None
     """Size, time and memory beside the adapter's; None where what was written is run by others alone."""
     pushed: Pushed | None = None
     """The place on a hub that it was uploaded to; None where that was not asked for."""

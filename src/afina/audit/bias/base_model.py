@@ -7,6 +7,7 @@ from afina.audit.bias.questions import BiasSettings
 from afina.data.rows import Rows, stratified_rows
 from afina.data.tokens.tokenize import tokenize
 from afina.methods.classical import fit_classical
+from afina.methods.learners.base import LEARNERS, FitSettings
 from afina.predictor.loading import Loading
 from afina.predictor.predictor import Predictor, rows_of
 from afina.train.embed import embed
@@ -40,7 +41,11 @@ def base_answerer(loaded: Predictor, train: Rows, classes: int, settings: BiasSe
         train.take(stratified_rows(train.label, settings.rows, classes=True)) if len(train) > settings.rows else train
     )
     probe = fit_classical(
-        "logistic", vectors(sample.text, sample.text_pair), sample.label, classes, settings.seed, c=1.0, trees=1
+        LEARNERS["logistic"](),
+        vectors(sample.text, sample.text_pair),
+        sample.label,
+        classes,
+        FitSettings(c=1.0, trees=1, seed=settings.seed),
     )
 
     def answer(texts: list[str], pairs: list[str] | None) -> ClassAnswers:

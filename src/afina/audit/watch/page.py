@@ -5,7 +5,7 @@ from html import escape
 
 from afina.audit.watch.watched import WatchAudit, shown_value, window_rows
 from afina.drift.channel import CHANNELS, Measured
-from afina.drift.timeline import Judged
+from afina.drift.timeline import JudgedWindow
 from afina.results.findings.page import html_table
 from afina.results.findings.sentence import Figure, Sentence
 from afina.words.language import Words
@@ -43,7 +43,7 @@ def time_line(audit: WatchAudit, words: Words) -> str:
     return f"{_STYLE}{head}{''.join(charts)}{estimated}{table}"
 
 
-def _chart(name: str, windows: Sequence[Judged], words: Words) -> str:
+def _chart(name: str, windows: Sequence[JudgedWindow], words: Words) -> str:
     points = [next((check for check in each.checks if check.channel == name), None) for each in windows]
     there = [check.measured for check in points if check is not None]
     if not there:

@@ -17,7 +17,7 @@ from afina.audit.watch.windows import windows_of
 from afina.data.predicting.remembered import remembered
 from afina.drift.answering import check_watched, make_reference, named_truth
 from afina.drift.reference import read_reference
-from afina.drift.timeline import Judge, Judged
+from afina.drift.timeline import Judge, JudgedWindow
 from afina.errors import UsageError
 from afina.predictor.load import told_by
 from afina.predictor.loading import Loading
@@ -54,7 +54,7 @@ def watch_adapter(
     load = cache(lambda: loading.load(folder))
     look = Look(reference, task, load, later, cache_folder, settings.batch_size)
     judge = Judge(reference.seen, settings.watching)
-    judged: list[Judged] = []
+    judged: list[JudgedWindow] = []
     unlike: list[Unlike] = []
     open_windows: list[str] = []
     for row_window in windows_of(sources, settings.dividing):
@@ -139,7 +139,7 @@ def _quoted(unlike: Sequence[Unlike], settings: WatchSettings, sources: Sequence
 def _notes(
     sources: Sequence[RowSource],
     look: Look,
-    judged: Sequence[Judged],
+    judged: Sequence[JudgedWindow],
     open_windows: Sequence[str],
     settings: WatchSettings,
 ) -> list[str]:

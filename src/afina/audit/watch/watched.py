@@ -7,7 +7,7 @@ from typing import Any
 from afina.audit.watch.looking import Unlike
 from afina.drift.channel import CHANNELS, Measured
 from afina.drift.estimate import Shifts
-from afina.drift.timeline import ChannelCheck, Judged, Watching
+from afina.drift.timeline import ChannelCheck, JudgedWindow, Watching
 from afina.measure.bootstrap import Estimate
 from afina.results.findings.audited import Audited, Cells
 from afina.results.findings.finding import Evidence, Finding, Subject
@@ -33,7 +33,7 @@ class WatchAudit(Audited):
         ),
     )
 
-    windows: Sequence[Judged] = ()
+    windows: Sequence[JudgedWindow] = ()
     watching: Watching = field(default_factory=Watching)
     shifts: Shifts | None = None
     """Errors of the estimated share of right answers on rows that were held out, None where none is estimated."""
@@ -48,7 +48,7 @@ class WatchAudit(Audited):
         }  # fmt: skip
 
 
-def _window(judged: Judged) -> dict[str, Any]:
+def _window(judged: JudgedWindow) -> dict[str, Any]:
     values = {name: value for name, value in vars(judged).items() if name not in ("checks", "start", "estimated")}
     checks = {
         each.channel: asdict(each.measured) | {"p_corrected": each.p_corrected, "alarm": each.alarm}
@@ -61,7 +61,7 @@ def _window(judged: Judged) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def window_rows(windows: Sequence[Judged], words: Words) -> Cells:
+def window_rows(windows: Sequence[JudgedWindow], words: Words) -> Cells:
     """Return a row for each window, the last first."""
     head = ("window", "rows", "labelled", "right answers", "estimated", "alarms")
     cells: Cells = [tuple(map(words, head))]
@@ -81,7 +81,9 @@ def _percent(share: float | None, words: Words) -> str:
     return "–" if share is None else f"{words.number(100 * share, 1)}%"
 
 
-def findings_of(subject: Subject, windows: Sequence[Judged], how: Watching, unlike: Sequence[Unlike]) -> list[Finding]:
+def findings_of(
+    subject: Subject, windows: Sequence[JudgedWindow], how: Watching, unlike: Sequence[Unlike]
+) -> list[Finding]:
     """Return a finding for each channel that was measured in any window."""
     tested = [window for window in windows if window.checks]
     findings = []
@@ -93,7 +95,11 @@ def findings_of(subject: Subject, windows: Sequence[Judged], how: Watching, unli
 
 
 def _finding(
-    subject: Subject, name: str, each: Sequence[tuple[Judged, ChannelCheck]], how: Watching, unlike: Sequence[Unlike]
+    subject: Subject,
+    name: str,
+    each: Sequence[tuple[JudgedWindow, ChannelCheck]],
+    how: Watching,
+    unlike: Sequence[Unlike],
 ) -> Finding:
     channel = CHANNELS[name]
     alarms = [(window, check) for window, check in each if check.alarm]

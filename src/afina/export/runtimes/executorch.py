@@ -38,13 +38,13 @@ def _unsaid(words: str) -> Iterator[None]:
     """Leave out lines with these words of what a library in C++ writes to standard error, which Python's own does not see."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
-        kept = os.dup(2)
+        standard_error = os.dup(2)
         try:
             os.dup2(held.fileno(), 2)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
             held.seek(0)
             for line in held:
                 if words.encode() not in line:
