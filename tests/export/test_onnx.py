@@ -42,7 +42,8 @@ def exported(
     """Export a small adapter; return it, loaded, and the export's folder, which stands only where the two are the same."""
     source = folder_of(name, family, family_folder, folder, task)
     made = api.export(source, "onnx", folder / "out", rows=9, **options)
-    assert made.effect is None or made.effect > 0.01, "an adapter that changes nothing cannot be missed"
+    least = max(1e-3, 100 * made.parity.exact_difference)
+    assert made.effect is None or made.effect > least, "an adapter that changes nothing cannot be missed"
     return afina.load(source), made.folder
 
 
