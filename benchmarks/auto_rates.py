@@ -165,8 +165,12 @@ def mean_of(runs: Sequence[dict[str, Any]], factor: float) -> float:
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """Return the README's table: a row a set, method and length, the best of the rates in bold."""
+    """Return the README's tables: a row a set, method and length, the best of the rates in bold.
+
+    Cells whose rule was changed after they were run have other multiples of auto's rate than `FACTORS`: a table of their own.
+    """
     order = sorted({(run["set"], run["steps"], run["method"]) for run in runs})
+    others = ["| | steps | seeds | auto's rate | at multiples of it | auto lacks |", "|---|--:|--:|--:|---|--:|"]
     lines = [
         "| | steps | seeds | auto's rate | x 0.3 | auto | x 3 | x 10 | auto lacks |", "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     ]  # fmt: skip
@@ -175,15 +179,21 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         rate = next(run["rate"] for run in cell if run["factor"] == 1.0)
         means = {factor: round(100 * mean_of(cell, factor), 1) for factor in sorted({run["factor"] for run in cell})}
         best = max(means.values())
+        seeds = len({run["seed"] for run in cell if run["factor"] == 1.0})
+        if not set(means) <= set(FACTORS):
+            at = (f"x {factor:g}: " + (f"**{mean}**" if mean == best else f"{mean}") for factor, mean in means.items())
+            others.append(
+                f"| {NAMES[name]}, `{method}` | {steps:,} | {seeds} | {rate:g} | {', '.join(at)} | {lack(cell):.1f} |"
+            )
+            continue
         shown = [
             "–" if factor not in means else f"**{means[factor]}**" if means[factor] == best else f"{means[factor]}"
             for factor in FACTORS
         ]
-        seeds = len({run["seed"] for run in cell})
         lines.append(
             f"| {NAMES[name]}, `{method}` | {steps:,} | {seeds} | {rate:g} | {' | '.join(shown)} | {lack(cell):.1f} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *others])
 
 
 def lack(cell: Sequence[dict[str, Any]]) -> float:
