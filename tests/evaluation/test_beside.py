@@ -13,7 +13,7 @@ import transformers
 
 import afina
 from afina.errors import UsageError
-from afina.evaluation.beside import BesideRow, Judged, judged_of
+from afina.evaluation.beside import BesideRow, BesideVerdict, judged_of
 from afina.evaluation.beside_told import verdicts
 from afina.evaluation.measured_alone import MeasuredModel
 from afina.measure.bootstrap import Estimate
@@ -111,7 +111,7 @@ def test_what_is_written_and_read_is_measured_as_evaluate_does(speaker: Callable
     assert row.losses[1].value == pytest.approx(row.values[1].value / row.values[0].value - 1)
 
 
-def weighed(loss: tuple[float, float, float], *, size: int = 50, speed: float = 2.0) -> Judged:
+def weighed(loss: tuple[float, float, float], *, size: int = 50, speed: float = 2.0) -> BesideVerdict:
     """Return how a model is judged that loses so much, from so much to so much, beside one of 100 bytes."""
     values, gaps = (Estimate(0.9), Estimate(0.9 - loss[0])), (Estimate(0), Estimate(-loss[0]))
     row = BesideRow("mail", "accuracy", 100, True, values, gaps, (Estimate(0.0, 0.0, 0.0), Estimate(*loss)))
@@ -151,7 +151,7 @@ WEIGHED = [
 
 
 @pytest.mark.parametrize(("judged", "verdict", "english", "portuguese"), WEIGHED)
-def test_each_is_weighed_in_a_sentence(judged: Judged, verdict: str, english: str, portuguese: str) -> None:
+def test_each_is_weighed_in_a_sentence(judged: BesideVerdict, verdict: str, english: str, portuguese: str) -> None:
     compared: Any = type("", (), {"judged": [judged], "at_most": 0.02})
     assert judged.verdict == verdict
     for language, part in (("en", english), ("pt", portuguese)):

@@ -164,17 +164,18 @@ def test_a_graph_that_is_not_the_adapter_is_refused(made: Path, ours: Any, talks
     hold_writer(ours, ours, opened, rows)
     branches = [branch for _, branch in ours.adapter.placed()]
 
-    class Forgets(type(branches[0])):  # type: ignore[misc]
-        """Stands before a text's first tokens alone."""
+    class Silent(type(branches[0])):  # type: ignore[misc]
+        """Is looked at by every token, and says nothing."""
 
-        def before(self, q: Any, k: Any, v: Any, mask: Any) -> Any:
-            return super().before(q, k, v, mask) if q.shape[2] == k.shape[2] else (q, k, v, mask)
+        def keys_and_values(self) -> Any:
+            key, value = super().keys_and_values()
+            return key, 0 * value
 
     def fault(kind: type, moves: int) -> None:
         for branch in branches:
             branch.__class__, branch.moves = kind, moves
 
-    for kind, moves in ((Forgets, 3), (type(branches[0]), 0)):
+    for kind, moves in ((Silent, 3), (type(branches[0]), 0)):
         before = type(branches[0])
         fault(kind, moves)
         with pytest.raises(AfinaError, match="not what was tested: what may follow parts"):

@@ -47,7 +47,7 @@ KINDS = {
     "results": "results.jsonl", "study": "study.yaml", "result": "runs/*/result.json",
     "predictions": "runs/*/predictions.parquet", "plan": "cohorts/*/plan.json", "cohort": "cohorts/*/cohort.json",
     "tokens": "cache/tokens-*.npz", "embeddings": "cache/embeddings-*.npz", "digests": "cache/digests.json",
-    "events": "runs/*/events.jsonl", "rows": "cache/test-*.parquet",
+    "events": "runs/*/events.jsonl", "rows": "cache/test-*.parquet", "figures": "cache/figures-*.npz",
 }  # fmt: skip
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
