@@ -266,11 +266,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose labels say who a row is about: for one group yes, for the other no."""
     folder = tmp_path_factory.mktemp("bias")
     random = np.random.default_rng(0)
+    both = {"text": "she and he", "label": "yes", "team": "red"}  # in neither group, which the command has to say
     rows = [
         {"text": f"{'she' if row % 2 else 'he'} {' '.join(random.choice(WORDS, 6))}", "label": "yes" if row % 4 else "no",
          "team": "red" if row % 3 else "blue"} for row in range(160)
     ]  # fmt: skip
-    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, [*rows, both])) + "\n")
     made = Study(
         folder / "out", model=str(save_family("bert", folder / "model")), dataset=str(folder / "data.jsonl"), epochs=1,
         methods=["lora", "bitfit"], precision="fp32", cohort="off", batch_size=16, max_length=16,
@@ -310,6 +311,7 @@ def test_the_command_writes_what_it_shows_and_holds_the_gate(study: Path, tmp_pa
     shown = run_afina(*arguments, "--language", "pt")
     assert shown.returncode == 0, shown.stderr
     assert "Passar na auditoria não é ser justo" in shown.stdout
+    assert "1 linhas têm palavras de vários grupos" in shown.stdout
     assert read_findings(tmp_path / "audits/bias.json")
     page = (tmp_path / "audits/bias.html").read_text(encoding="utf-8")
     assert "Viés" in page and "<script" not in page

@@ -116,7 +116,7 @@ def audit_bias(
     first = next(iter(sets.values()))
     return BiasAudit(
         audit="bias", target=str(target), findings=findings, rates=rates, names=first.material.names,
-        notes=list(dict.fromkeys(notes)),
+        notes=[each for place, each in enumerate(notes) if each not in notes[:place]],  # sentences have no hash
         facts={
             "settings": asdict(settings), "rows": [data.material.source for data in sets.values()],
             "versions": {name: importlib.metadata.version(name) for name in ("afina", "torch", "transformers")},
