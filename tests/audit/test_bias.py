@@ -239,6 +239,17 @@ def test_accuracy_that_typos_cost_is_found_and_what_gains_is_not() -> None:
 # -- what is asked ---------------------------------------------------------------------------------------------------
 
 
+def test_a_rate_that_too_few_rows_of_a_group_count_for_is_said() -> None:
+    """False negatives count rows with the label: of 5 among the women there is no rate, and nobody is to think it passed."""
+    values, labels = ["f"] * 40 + ["m"] * 40, np.zeros(80, dtype=np.int64)
+    labels[[*range(5), *range(40, 80)]] = 1
+    own = BiasRows(Rows(["text"] * 80, None, labels), NAMES, {"sex": list(values)}, "rows.csv")
+    notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]
+    assert [(note.values["measured"].phrase, note.values["listed"]) for note in notes] == [
+        ("gap in false positives", "yes (m)"), ("gap in false negatives", "yes (f)"),
+    ]  # fmt: skip
+
+
 def test_a_small_group_is_said_and_not_tested() -> None:
     values = ["f"] * 40 + ["m"] * 40 + ["x"] * 3
     own = BiasRows(Rows(["text"] * 83, None, np.zeros(83, dtype=np.int64)), NAMES, {"sex": list(values)}, "rows.csv")

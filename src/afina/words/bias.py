@@ -9,6 +9,7 @@ PORTUGUESE = {
     "No train rows are known, so that the bare base has no probe to stand beside.": "As linhas de treino não são conhecidas, e por isso a base sem adaptador não tem com que ser comparada.",
     "{rows} of {all} rows are looked at, drawn with the seed.": "São vistas {rows} de {all} linhas, sorteadas com a semente.",
     "{axis}: {group} has {count} rows, fewer than {fewest}, and was not tested.": "{axis}: {group} tem {count} linhas, menos que {fewest}, e não foi testado.",
+    "{axis}: {measured}: left out, with fewer than {fewest} rows that count, are {listed}.": "{axis}: {measured}: ficam de fora, com menos de {fewest} linhas que contam, {listed}.",
     "{axis}: {count} rows have words of several groups and are in none.": "{axis}: {count} linhas têm palavras de vários grupos e não estão em nenhum.",
     "gap in the share of wrong answers": "diferença na parte de respostas erradas",
     "gap in how often a class is answered": "diferença na frequência com que uma classe é respondida",

@@ -17,7 +17,7 @@ from afina.results.findings.finding import Evidence, Finding, Subject
 from afina.results.findings.sentence import Figure, Sentence, interval
 from afina.words.language import Words
 
-__all__ = ["GroupRates", "Looked", "group_drafts", "rates_table"]
+__all__ = ["GroupRates", "Looked", "group_drafts", "left_out_notes", "rates_table"]
 
 _MEASURED = {
     "accuracy": Sentence("gap in the share of wrong answers"),
@@ -88,6 +88,27 @@ def group_drafts(looked: Looked, material: BiasRows, grouping: Grouping, *, fewe
         verdict = partial(_verdict, rate=rate, gap=gap, grouping=grouping, labels=labels)
         drafts.append(Draft(finding, verdict, deviation))
     return drafts
+
+
+def left_out_notes(material: BiasRows, groupings: Sequence[Grouping], fewest: int) -> list[Sentence]:
+    """Name the classes and groups that a rate leaves out, as too few of their rows count for it."""
+    notes = []
+    for grouping in groupings:
+        taken = np.flatnonzero(grouping.of != NONE)
+        group, label = grouping.of[taken], material.rows.label[taken]
+        # What counts for a rate is a matter of the labels alone, whatever was answered.
+        for rate in rates_of(label, label, np.ones(len(label)), material.names):
+            few = rate.counted_in(group, len(grouping.groups)) < fewest
+            lacking = {
+                name: [grouping.groups[place] for place in np.flatnonzero(few[:, column])]
+                for column, name in enumerate(rate.classes)
+            }
+            if listed := "; ".join(f"{name} ({', '.join(groups)})" for name, groups in lacking.items() if groups):
+                notes.append(Sentence(
+                    "{axis}: {measured}: left out, with fewer than {fewest} rows that count, are {listed}.",
+                    {"axis": grouping.name, "measured": _MEASURED[rate.name], "fewest": fewest, "listed": listed},
+                ))  # fmt: skip
+    return notes
 
 
 def _verdict(finding: Finding, rate: Rate, gap: Gap, grouping: Grouping, labels: float | None) -> Sentence:

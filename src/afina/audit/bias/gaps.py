@@ -35,6 +35,10 @@ class Rate:
     within_labels: bool
     """True where groups are permuted within labels."""
 
+    def counted_in(self, group: np.ndarray, groups: int) -> np.ndarray:
+        """Return how many rows count for each class in each group (G, C); `group` (N,) numbers the rows' groups."""
+        return _sums(self.counted, group, groups)
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -75,7 +79,7 @@ def rates_of(label: np.ndarray, answer: np.ndarray, sure: np.ndarray, names: Seq
 
 def gap_of(rate: Rate, group: np.ndarray, groups: int, fewest: int = 1) -> Gap | None:
     """Return the largest gap among groups (N,) that count at least `fewest` rows; None where two do not."""
-    counted = _sums(rate.counted, group, groups)
+    counted = rate.counted_in(group, groups)
     rates = np.where(counted >= fewest, _sums(rate.hit, group, groups) / np.maximum(counted, 1e-12), np.nan)
     enough = (~np.isnan(rates)).sum(axis=0) > 1
     if not enough.any():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
+from afina.audit.bias.by_group import left_out_notes
 from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.data.groups.grouping import Grouping, by_column, by_words, crossed
@@ -81,6 +82,7 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
                               {"rows": settings.rows, "all": len(material.rows)}))  # fmt: skip
         material = BiasRows(material.rows.take(sample), material.names, columns, material.source)
     groupings = _groupings(material, settings, notes)
+    notes += left_out_notes(material, groupings, settings.fewest)
     sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
     # Pairs of texts are not framed: which of the two somebody says would change what is asked.
     axes = _axes(settings) if material.rows.text_pair is None and len(sample) else []
