@@ -228,8 +228,9 @@ class Parallel(Bottleneck):
 
     portuguese = "Põe adaptadores com escala ao lado da camada feed-forward."
 
-    rates = RateRule(2e-4, by_steps=0.5, by_width=0.5)
-    """Eight times the weights of the other two, times `scale`: at 1e-3, on SNLI at 8e-4, it no longer learns."""
+    rates = RateRule(1.4e-4, by_steps=0.5, by_width=0.5)
+    """Eight times the weights of the other two, times `scale`: at 1e-3, on SNLI at 8e-4, it no longer learns, and at 3.7e-4
+    not in one seed of three on IMDb."""
 
     reduction: int = 2
     """The `adapters` library's; the paper's bottleneck of 512 in a model of 1024 (section 4.1)."""

@@ -169,10 +169,12 @@ def _threshold(right: np.ndarray, wrong: np.ndarray, at_most: float | None) -> t
     """
     values = np.unique(np.concatenate([right, wrong]))
     low, high = values[:-1], values[1:]
-    # Between two scores that there are, as far from both; below all of them nothing is refused.
-    candidates = np.concatenate([values[np.isfinite(values)][:1], np.where(np.isfinite(low), (low + high) / 2, high)])
-    if not len(candidates):  # a part that finds nothing for any question
+    scores = values[np.isfinite(values)]
+    if not len(scores):  # a part that finds nothing for any question
         return (_NONE, 0.0), 0.0, 0.5
+    # Between two scores that there are, as far from both; below all of them nothing is refused, and above all everything.
+    between = np.where(np.isfinite(low), (low + high) / 2, high)
+    candidates = np.concatenate([scores[:1], between, [np.nextafter(scores[-1], np.inf)]])
     refused = (right[:, None] < candidates).mean(axis=0)
     answered = (wrong[:, None] >= candidates).mean(axis=0)
     # Equal scores tell nothing apart and count half, as in the area under a ROC curve.
