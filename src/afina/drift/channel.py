@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from afina.drift.seen import Seen
+from afina.drift.two_samples import interval, same_law, stability
 from afina.registry import Registry
 
-__all__ = ["CHANNELS", "Channel", "Measured", "channel"]
+__all__ = ["CHANNELS", "Channel", "Measured", "channel", "means_compared"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Channel(ABC):
 
         `smallest` is the p-value from which on an alarm may be raised: a test by drawing has to draw often enough for it.
         """
+
+
+def means_compared(earlier: np.ndarray, rows: np.ndarray) -> Measured:
+    """Compare one number a row, (N,) and (M,): their means, by a test of whether both are drawn from one law."""
+    return Measured(
+        float(rows.mean()), *interval(rows), float(earlier.mean()), same_law(earlier, rows), stability(earlier, rows)
+    )
 
 
 CHANNELS: Registry[type[Channel]] = Registry("channel", "afina.drift.channels")

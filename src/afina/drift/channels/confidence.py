@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from afina.drift.channel import Channel, Measured, channel
+from afina.drift.channel import Channel, Measured, channel, means_compared
 from afina.drift.seen import Seen
-from afina.drift.two_samples import interval, same_law, stability
 
 __all__ = ["Confidence"]
 
@@ -23,7 +22,4 @@ class Confidence(Channel):
         first, second = earlier.confidence, rows.confidence
         if first is None or second is None:
             return None
-        return Measured(
-            float(second.mean()), *interval(second), float(first.mean()), same_law(first, second),
-            stability(first, second),
-        )  # fmt: skip
+        return means_compared(first, second)

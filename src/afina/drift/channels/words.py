@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from afina.drift.channel import Channel, Measured, channel
+from afina.drift.channel import Channel, Measured, channel, means_compared
 from afina.drift.seen import Seen
-from afina.drift.two_samples import interval, same_law, stability
 
 __all__ = ["Rarity"]
 
@@ -23,8 +22,4 @@ class Rarity(Channel):
 
     @classmethod
     def measure(cls, earlier: Seen, rows: Seen, random: np.random.Generator, *, smallest: float) -> Measured:
-        first, second = earlier.surprise, rows.surprise
-        return Measured(
-            float(second.mean()), *interval(second), float(first.mean()), same_law(first, second),
-            stability(first, second),
-        )  # fmt: skip
+        return means_compared(earlier.surprise, rows.surprise)
