@@ -192,7 +192,7 @@ def _taught_by(job: Job) -> TaughtBy | None:
 
 def _describe(job: Job, device: str, splits: Mapping[str, Tokens]) -> Result:
     """Return the part of a result that says what was run, in the order of the file."""
-    run, config = job.run, job.config
+    run, config, node = job.run, job.config, this_node()
     return Result.made(
         status="ok",
         error=None,
@@ -221,7 +221,8 @@ def _describe(job: Job, device: str, splits: Mapping[str, Tokens]) -> Result:
         test_rows=len(splits["test"]),
         assumed=list(job.assumed),
         **({} if (taught := _taught_by(job)) is None else {"taught_by": taught}),
-        fingerprint=of_this_machine(job.fingerprint),
-        **({} if (node := this_node()) is None else {"node": node}),
+        # The machine that started the study has looked at itself already.
+        fingerprint=dict(job.fingerprint) if node is None else of_this_machine(job.fingerprint),
+        **({} if node is None else {"node": node}),
         versions=versions(),
     )
