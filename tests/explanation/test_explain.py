@@ -10,6 +10,8 @@ import pytest
 
 import afina
 from afina.errors import UsageError
+from afina.explanation.faithful import Faithfulness
+from afina.measure.bootstrap import Estimate
 from afina.study.study import Study
 from commands import afina as command
 from commands import refused
@@ -177,3 +179,15 @@ def test_a_row_teaches_itself_the_most(study: Path) -> None:
     assert np.allclose(np.diag(own), 1, atol=1e-4)
     other = cosines(predictor, train, 1 - train.label, train)
     assert (np.diag(other) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("falls", "low", "high", "holds"),
+    [(0.85, 0.4, 0.5, True), (0.2, -0.5, -0.1, False), (0.2, -0.1, 0.1, None), (-0.11, 0.01, 0.07, None)],
+)
+def test_words_decide_where_the_score_falls_without_them(
+    falls: float, low: float, high: float, holds: bool | None
+) -> None:
+    """The last: the score rises without the words, and rises more without others."""
+    gain = Estimate((low + high) / 2, low, high)
+    assert Faithfulness(falls, 0.1, falls - gain.value, 0.2, gain, gain, 2).holds is holds

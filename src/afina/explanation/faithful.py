@@ -38,11 +38,14 @@ class Faithfulness:
 
     @property
     def holds(self) -> bool | None:
-        """Return whether deleting these words does more than deleting others; None where it cannot be told."""
+        """Return whether deleting these words lowers the score, and more than others' does; None where it cannot be told."""
         low, high = self.comprehensiveness_gain.low, self.comprehensiveness_gain.high
         if low is None or high is None:
             return None
-        return True if low > 0 else False if high < 0 else None
+        if high < 0:
+            return False
+        # Words without which a model is as sure as before decide nothing, though others matter even less.
+        return True if low > 0 and self.comprehensiveness > 0 else None
 
 
 def check(asker: Asker, attributed: Sequence[Attributed], seed: int) -> Faithfulness | None:
