@@ -192,8 +192,8 @@ class _Study(Checked):
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
     """Seconds from one checkpoint to the next within an epoch; each epoch ends with one anyway."""
     executor: str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)] | None = None
-    """The place where runs are carried out: `processes` (here, one after another; the default), `in-process`, `ray` or
-    `slurm`, or one with settings of its own: `{ray: {address: auto}}`."""
+    """The place where runs are carried out: `processes` (here, one after another; the default), `in-process`, `accelerate`,
+    `ray` or `slurm`, or one with settings of its own: `{accelerate: {launch: accelerate.yaml}}`."""
     report_to: Annotated[list[str], OneOrMore, AfterValidator(once), AfterValidator(known_trackers)] | None = None
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     watch_reference: bool = True

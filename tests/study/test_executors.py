@@ -11,6 +11,7 @@ import torch
 from afina.errors import AfinaError, UsageError
 from afina.results.results_jsonl import read_results
 from afina.study.executors.base import EXECUTORS, Executor, make_executor
+from afina.study.executors.elsewhere import Elsewhere
 from afina.study.executors.in_process import InProcess
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
@@ -18,8 +19,8 @@ from jobs import fail, where
 from studies import settings
 
 Loader = Callable[[str], Path]
-HERE = [name for name, cls in EXECUTORS.items() if cls.at_once == 1]
-"""Executors that carry jobs out on this machine, one at a time; the others are in test_elsewhere.py."""
+HERE = [name for name, cls in EXECUTORS.items() if not issubclass(cls, Elsewhere)]
+"""Executors to whom jobs are not written down; the others are in test_elsewhere.py and test_accelerate.py."""
 
 
 @pytest.mark.parametrize("name", HERE)

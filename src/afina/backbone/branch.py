@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError
+from afina.ops.whole_tensor import whole
 
 __all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Here", "Placed", "PromptBranch", "shares"]
 
@@ -32,7 +33,7 @@ class FrozenLinear:
         """Return the bias, (out,), or None."""
         bias: Tensor | None = getattr(self.module, "bias", None)
         # A copy is not needed, and what is read here is not to be trained by a branch's gradient.
-        return None if bias is None else bias.detach()[self._rows]
+        return None if bias is None else whole(bias.detach())[self._rows]
 
     @property
     def _rows(self) -> slice:

@@ -31,6 +31,7 @@ from afina.backbone.quantise import (
 from afina.backbone.rows import row_of
 from afina.backbone.shape_of import check_function
 from afina.backbone.storage.base import STORAGES
+from afina.backbone.team import ALONE, Team
 from afina.backbone.turns import ModelTurns
 from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import heads_of, loading_error, read_weights
@@ -75,6 +76,8 @@ class Backbone:
     """Path of the layer of a pooler that the model's files lack; a head that looks through one has its own."""
     notes: tuple[str, ...] = ()
     """Assumptions made when the weights were read, a sentence each."""
+    team: Team = ALONE
+    """The processes that each compute a share of its rows."""
     turns: ModelTurns = field(default_factory=ModelTurns, repr=False, compare=False)
 
     @cached_property
@@ -121,7 +124,9 @@ class Backbone:
         # A decoder's layers look at the encoder's states, ALBERT's one layer comes again, DeBERTa's convolution stands
         # between its first two, and T5's first hands its position bias to the others.
         between = any(getattr(self.config, name, 0) for name in ("conv_kernel_size", "relative_attention_num_buckets"))
-        return 0 if between or self.anatomy.row.further or layers != self.anatomy.layer_count else layers
+        # Nor may processes that gather weights together pass layers over, each by its own rows.
+        whole = layers == self.anatomy.layer_count and self.team.size == 1
+        return 0 if between or self.anatomy.row.further or not whole else layers
 
     def new_head(self, outputs: int, labels: Sequence[str] | None = None, *, several: bool = False) -> Head:
         """Make a fresh head on this backbone's device, drawn from torch's current random state.
@@ -136,14 +141,8 @@ class Backbone:
             return EmbeddingHead(self.config)
         row = self.anatomy.row
         form, pooler = (row.tagger, "") if self.tags else (row.head, self.pooler)
-        head = build_head(
-            form,
-            self.config,
-            outputs,
-            self.pretrained_head,
-            pooler=pooler,
-            rows=known_rows(self.config, labels, several=several),
-        )
+        rows = known_rows(self.config, labels, several=several)
+        head = build_head(form, self.config, outputs, self.pretrained_head, pooler=pooler, rows=rows)
         return head.to(self.device)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from afina.backbone.load import Backbone
 from afina.backbone.model_files import BUILT_IN
+from afina.ops.whole_tensor import whole
 
 __all__ = ["is_other", "weight_print"]
 
@@ -85,11 +86,12 @@ def _numbers(backbone: Backbone) -> dict[str, tuple[tuple[int, ...], np.ndarray]
 
 def _some(weight: Tensor) -> np.ndarray:
     """Return a few numbers of a weight, (`_EACH`,) or all where it has fewer, from all over it."""
+    weight = whole(weight.detach())
     count, shares = weight.numel(), np.arange(1, _EACH + 1) * _GOLDEN % 1.0
     places = np.arange(count) if count <= _EACH else (shares * count).astype(np.int64)
     index = np.unravel_index(places, tuple(weight.shape) or (1,))
     # By index: to flatten a weight that is laid out otherwise would copy all of it.
-    values = weight.detach().reshape(1) if not weight.shape else weight.detach()[tuple(map(list, index))]
+    values = weight.reshape(1) if not weight.shape else weight[tuple(map(list, index))]
     return values.float().cpu().numpy()
 
 

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from afina.measure.launched import launched
+
 __all__ = ["fingerprint", "git_state", "hardware", "nvml_device", "of_this_machine", "versions"]
 
 _PACKAGES = (
@@ -152,7 +154,9 @@ def fingerprint(
 
 def of_this_machine(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return a fingerprint with the versions and hardware of the machine that computes, which may not have made it."""
-    machine = hardware()
+    machine, team = hardware(), launched()
+    # Sums over several processes round otherwise than one's.
+    shared = {} if team is None else {"processes": team.processes}
     same = {
         "data": known["data"],
         "evaluator": known["evaluator"],
@@ -163,9 +167,10 @@ def of_this_machine(known: Mapping[str, Any]) -> dict[str, Any]:
             "cpu": machine["cpu"],
             "cores": machine["cores"],
             "gpus": [{key: gpu[key] for key in ("name", "driver")} for gpu in machine["gpus"]],
+            **shared,
         },
     }
 
     # Strict: a value that JSON does not know could read differently each time, and no two digests would be equal.
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
-    return {"digest": digest, **same, "model": known["model"], "hardware": machine, "git": known["git"]}
+    return {"digest": digest, **same, "model": known["model"], "hardware": machine | shared, "git": known["git"]}

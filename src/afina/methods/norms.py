@@ -15,6 +15,7 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import Method, method
 from afina.methods.peft_form import EVERY, TARGETS, PeftForm, Place, filled
 from afina.methods.rates import RateRule
+from afina.ops.whole_tensor import whole
 
 __all__ = ["Norms", "OwnNorm"]
 
@@ -39,7 +40,7 @@ class OwnNorm(Branch):
         self.epsilon = float(epsilon)
         self.offset = 1.0 if type(module).__name__.startswith("Gemma") else 0.0  # Gemma keeps w - 1
         for name, value in self.named_parameters():
-            value.copy_(module.get_parameter(name))
+            value.copy_(whole(module.get_parameter(name)))
 
     def after(self, x: Tensor, y: Tensor) -> Tensor:
         # The norm's own output cannot be reused where its scale is near zero, so it is computed again from the input.

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Frozen, Placed, PromptBranch
@@ -18,6 +19,7 @@ from afina.errors import AfinaError, UsageError
 from afina.methods.base import LONGEST_PROMPT, Method, check_prompt, method
 from afina.methods.peft_form import EVERY, VIRTUAL, PeftFile, PeftForm, PeftKey, virtual_config
 from afina.methods.rates import RateRule
+from afina.ops.whole_tensor import whole
 
 __all__ = ["Prompt", "PromptForm", "SoftPrompt"]
 
@@ -35,7 +37,8 @@ class SoftPrompt(PromptBranch):
         module = frozen.module
         if self.from_vocabulary and isinstance(module, nn.Embedding):  # images and sound have no words
             words = torch.randint(module.num_embeddings, (self.length,), device=module.weight.device)
-            self.embedding.copy_(module(words))  # as the model scales them
+            weights = {name: whole(value) for name, value in module.named_parameters()}
+            self.embedding.copy_(functional_call(module, weights, (words,)))  # as the model scales them
 
     def vectors(self) -> Tensor:
         return self.embedding

@@ -4,15 +4,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from afina.backbone.load import Backbone, load_backbone, load_tokenizer
+from afina.backbone.spread import load_spread
 from afina.backbone.storage.base import STORAGES
+from afina.backbone.team import Team, this_team
 from afina.data.tokens.tokens import Tokens
 from afina.distil.signal import make_signals
 from afina.distil.taught import read_taught
 from afina.errors import AfinaError
 from afina.measure.hardware import of_this_machine, versions
+from afina.measure.launched import launched
 from afina.measure.memory import MemoryMonitor, current_resident_bytes
 from afina.methods.base import Method
 from afina.ops.allocator import give_back_freed_memory
@@ -163,8 +167,11 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     if method.gradient_free:
         _check_fitted(method, task)
 
+    team = this_team()
+    _check_shared(team, job, method, task)
+
     # A method that trains the weights keeps them in float32 and only computes in less.
-    backbone = load_backbone(
+    backbone = (partial(load_spread, team) if team.shards else load_backbone)(
         job.run.model,
         precision=EXACT if method.owns_backbone else job.precision,
         device=job.device,
@@ -172,11 +179,31 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
         speaks=task.speaks,
         tags=task.tags,
     )
+    backbone.team = team
     if method.owns_backbone:
         backbone.autocast = STORAGES[job.precision].autocast()
         backbone.model.requires_grad_(True)
         backbone.linears = {}  # of weights that train, if only by turns, no copies are kept
     return backbone
+
+
+def _check_shared(team: Team, job: Job, method: Method, task: Task) -> None:
+    """Raise `AfinaError` for a run that several processes cannot carry out together."""
+    if team.size == 1:
+        return
+    if team.shards and method.owns_backbone:
+        raise AfinaError(
+            f"{method.name} trains the model's own weights, which cannot be divided among processes here; let each hold the "
+            "model whole (distributed_type: MULTI_GPU), or take an adapter."
+        )
+    if task.compares:
+        raise AfinaError(
+            f"The loss of task: {task.name} compares the rows of a batch, which several processes cannot share."
+        )
+    if job.taught is not None:
+        raise AfinaError("What a teacher said cannot be shared by several processes; leave teacher out.")
+    if job.config.batch_size < team.size:
+        raise AfinaError(f"A batch of {job.config.batch_size} rows cannot be shared by {team.size} processes.")
 
 
 def _taught_by(job: Job) -> TaughtBy | None:
@@ -222,7 +249,7 @@ def _describe(job: Job, device: str, splits: Mapping[str, Tokens]) -> Result:
         assumed=list(job.assumed),
         **({} if (taught := _taught_by(job)) is None else {"taught_by": taught}),
         # The machine that started the study has looked at itself already.
-        fingerprint=dict(job.fingerprint) if node is None else of_this_machine(job.fingerprint),
+        fingerprint=dict(job.fingerprint) if node is None and launched() is None else of_this_machine(job.fingerprint),
         **({} if node is None else {"node": node}),
         versions=versions(),
     )

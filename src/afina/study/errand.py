@@ -12,15 +12,18 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
+from afina.backbone.team import Team, is_of_another, joined
 from afina.errors import AfinaError, UsageError
 from afina.measure.hardware import versions
 from afina.ops.allocator import huge_pages_for_new_processes
@@ -28,7 +31,7 @@ from afina.study.events import Event
 from afina.study.execute import ending, explain
 from afina.whole_file import whole_file
 
-__all__ = ["FOLDER", "NODE", "PATIENCE", "Ended", "Errand", "run", "sweep_errands", "this_node"]
+__all__ = ["FOLDER", "NODE", "PATIENCE", "Ended", "Errand", "begin", "run", "sweep_errands", "this_node"]
 
 FOLDER = "errands"
 """The folder, in a study's, of errands that are under way."""
@@ -134,10 +137,7 @@ def run(folder: str, node: str = "") -> Ended:
             node, why=f"it has no {directory}, from which the study was started; start it from a shared folder"
         )
     with huge_pages_for_new_processes():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "afina.study.errand", folder], stdin=subprocess.PIPE, cwd=directory,
-            env=os.environ | {NODE: node},
-        )  # fmt: skip
+        process = begin(Path(folder), directory, {NODE: node})
     with process:
         try:
             return Ended(node, process.wait())
@@ -145,23 +145,52 @@ def run(folder: str, node: str = "") -> Ended:
             process.kill()
 
 
-def _carry_out(folder: Path) -> None:
-    """Carry out the errand in this process, which was started for it."""
+def begin(folder: Path, directory: str | None = None, variables: Mapping[str, str] | None = None) -> Popen[bytes]:
+    """Start an interpreter that carries out the errand of a folder, from a directory and with variables of its own."""
+    return Popen(
+        [sys.executable, "-m", "afina.study.errand", str(folder)], stdin=subprocess.PIPE, cwd=directory,
+        env=os.environ | (variables or {}),
+    )  # fmt: skip
+
+
+def _carry_out(folder: Path) -> int:
+    """Carry out the errand in this process, which was started for it, alone or as one of several; return its exit code."""
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     outcome: tuple[str, Any]
     try:
         job = pickle.loads((folder / _JOB).read_bytes())
         _check_versions(job["versions"])
-        with (folder / _EVENTS).open("ab", buffering=0) as events:
+        with joined() as team:
+            if team.rank > 0:
+                _take_part(job, team)
+                return 0
+            team.wait()
+            with (folder / _EVENTS).open("ab", buffering=0) as events:
 
-            def send(event: Event) -> None:
-                events.write(pickle.dumps(event))
+                def send(event: Event) -> None:
+                    events.write(pickle.dumps(event))
 
-            outcome = ("value", job["target"](job["argument"], send))
+                outcome = ("value", job["target"](job["argument"], send))
     except BaseException as error:
+        if is_of_another(error):
+            return 1  # which says why it ended, or was killed
         outcome = ("failed", _of_node(explain(error)))
     with whole_file(folder / _VALUE, make_folder=False) as path:
         path.write_bytes(pickle.dumps(outcome))
+    return 0 if outcome[0] == "value" else 1
+
+
+def _take_part(job: dict[str, Any], team: Team) -> None:
+    """Carry out a run beside the first process, which tells and keeps what comes of it: what is written here is forgotten."""
+    given = job["argument"]
+    with tempfile.TemporaryDirectory(prefix="afina-") as scratch:
+        apart = replace(given, directory=Path(scratch))
+
+        # From the same checkpoint, before the first process goes on from it.
+        if given.folder.exists():
+            shutil.copytree(given.folder, apart.folder, ignore=shutil.ignore_patterns(".lock"))
+        team.wait()
+        job["target"](apart, lambda event: None)
 
 
 def _of_node(error: AfinaError) -> AfinaError:
@@ -193,4 +222,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    _carry_out(Path(sys.argv[1]))
+    sys.exit(_carry_out(Path(sys.argv[1])))

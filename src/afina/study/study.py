@@ -68,6 +68,7 @@ class Study:
             settings["dataset"] = with_files(settings["dataset"], self.directory)
         self.config: StudyConfig = config if config is not None else StudyConfig.parse(settings, "study")
         self.executor = executor or make_executor(self.config.executor)
+        self.executor.check(self.config)
         self.runs = expand(self.config)
         self._folder = StudyFolder(self.directory, self.config)
         self.originals: Originals | None = None
@@ -276,6 +277,8 @@ class Study:
             # task's head.
             return task.name if task.speaks or task.tags or task.embeds else "a row's"
 
+        if not self.executor.has_cohorts:
+            return list(left)
         rows = {key: entry.train_rows for key, entry in prepared.items()}
         cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)
         joined = {run.id for cohort in cohorts for run in cohort.runs}

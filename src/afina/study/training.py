@@ -57,7 +57,7 @@ class Training:
                 self.runs.append(start_running(job, job.run.method, backbone, data[job.run.dataset]).keeping_steps())
             except AfinaError as error:
                 self.errors[job.run.id] = str(error)
-        self.source = DropoutSource(jobs[0].run.seed)
+        self.source = DropoutSource(backbone.team.own_seed(jobs[0].run.seed))
         self.clock = Clock()
         self.energy = EnergyMeter(jobs[0].device)
         self.resumed = 0
@@ -133,7 +133,7 @@ class Training:
             losses = {run.job.run.id: run.member.mean_loss() for run in training if self.backbone.device.type == "cpu"}
             self.send(events.Step(**self._progress(), losses=losses))
         judged = self._rung_due()
-        if judged or now - self._saved >= self.config.checkpoint_seconds:
+        if self.backbone.team.agreed(judged or now - self._saved >= self.config.checkpoint_seconds):
             self._end_steps()
             if judged and self.config.race is not None:
                 self._judge(self.config.race)
@@ -270,7 +270,7 @@ class Training:
         state = {
             "members": [run.state() for run in self.runs],
             "clock": asdict(self.clock),
-            "dropout": self.source.state(),
+            "dropout": self.backbone.team.kept(self.source.state()),
             "monitor": self.monitor.state(),
             "joules": self.energy.joules,
             "resumed": self.resumed,
@@ -300,7 +300,7 @@ class Training:
             torch.cuda.set_rng_state(tensors["random_cuda"])
         self.clock, self.resumed = Clock(**state["clock"]), state["resumed"] + 1
         self.started_at = state["started_at"]
-        self.source.load_state(state["dropout"])
+        self.source.load_state(self.backbone.team.own(state["dropout"]) or self.source.state())
         self.monitor.load_state(state["monitor"])
         self.energy.add(state["joules"])
         self.send(events.Resumed(**self._progress()))

@@ -29,19 +29,21 @@ def predict_logits(
     parts: list[list[torch.Tensor]] = [[] for _ in range(members)]
     order: list[np.ndarray] = []
     done = 0
-    with torch.inference_mode():
+    team = attached.backbone.team
+    with team.without_gradients():
         # A batch holds so many rows in all, whoever they are of, so that more members take no more memory.
         for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
-            batch = attached.batch([(tokens, rows)] * members)
+            batch = attached.batch([(tokens, team.share(rows))] * members)
             for part, logits, labels in zip(parts, attached.outputs(batch), batch.labels, strict=True):
-                part.append(logits[labels != IGNORED] if tokens.by_word else logits)
+                labelled = logits[labels != IGNORED] if tokens.by_word else logits
+                part.append(labelled if team.counts(rows) else labelled[:0])
             order.append(rows)
             done += len(rows)
             if tick is not None:
                 tick(done)
     # Stacked by length, and back: predictions stand beside the rows that they are of.
     back = outputs_in_order(tokens, order)
-    return [torch.cat(part).float().cpu().numpy()[back] for part in parts]
+    return [torch.cat(team.gathered(part)).float().cpu().numpy()[back] for part in parts]
 
 
 def outputs_in_order(tokens: Tokens, batches: list[np.ndarray]) -> np.ndarray:

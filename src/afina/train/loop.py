@@ -15,6 +15,7 @@ from torch import Tensor
 from afina.adapters.adapter import Adapter
 from afina.backbone.head import Hidden
 from afina.backbone.load import Backbone
+from afina.backbone.team import Team
 from afina.data.tokens.batching import epoch_batches
 from afina.data.tokens.tokens import Tokens
 from afina.distil.signal import Said
@@ -98,18 +99,22 @@ class Member:
         # With its padding: that is what the pass computes with.
         return len(sequences) * int(self.tokens.lengths_of(sequences).max())
 
-    def loss(self, logits: Tensor, labels: Tensor, of: int, seen: tuple[Hidden, np.ndarray] | None = None) -> Tensor:
+    def loss(
+        self, logits: Tensor, labels: Tensor, of: int, seen: tuple[Hidden, np.ndarray] | None = None, *,
+        counts: bool = True,
+    ) -> Tensor:  # fmt: skip
         """Return a part's share of a batch's loss of `of` terms, so that micro-batches do not change the gradient.
 
-        Where a teacher teaches, `seen` are the states that the head saw, and the rows' sequences as they stand.
+        Where a teacher teaches, `seen` are the states that the head saw, and the rows' sequences as they stand. Of rows that
+        do not count, since another process has them, the share is 0.
         """
         value = self.task.loss(logits, labels, {**self.adapter.method.loss_weights(), **self.beside})
         if self.teaching is not None and seen is not None:
             hidden, order = seen
             value = self.teaching.loss(value, Said(self.task, self.adapter.head, hidden, logits, labels), order)
         # On the device, and looked at only when an epoch ends.
-        self.loss_sum += value.detach()
-        return value / of
+        self.loss_sum += value.detach() if counts else 0.0
+        return value / of if counts else 0.0 * value
 
     def mean_loss(self) -> float:
         """Return the mean loss of this epoch so far; on a GPU this waits for the device."""
@@ -181,7 +186,8 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     """Add the gradients of one batch of each member of a group; their rows go through the backbone together."""
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
-    attached = passes.attached([member.adapter for member in group], training=True)
+    attached, team = passes.attached([member.adapter for member in group], training=True), passes.backbone.team
+    before = [(member.loss_sum.clone(), member.position.tokens) for member in group]
 
     # A loss that compares rows is one of the whole batch, and the sum of its parts' losses would be another.
     if micro_batch_size is not None and micro_batch_size < whole and any(member.task.compares for member in group):
@@ -190,20 +196,38 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
 
     # Micro-batches cut every member's batch at the same places; a member with fewer rows has empty pieces at the end.
     for start in range(0, whole, micro := micro_batch_size or whole):
-        pieces = [(member.tokens, rows[start : start + micro]) for member, rows in zip(group, batches, strict=True)]
+        parts = [rows[start : start + micro] for rows in batches]
+        pieces = [(member.tokens, team.share(rows)) for member, rows in zip(group, parts, strict=True)]
         batch = attached.batch(pieces, packing=passes.packing)
-        members = zip(group, attached.seen(batch), batch.order, batch.labels, batches, batch.tokens, strict=True)
+        whose = zip(group, parts, batches, strict=True)
+        answers = zip(attached.seen(batch), batch.order, batch.labels, batch.tokens, strict=True)
         losses: list[Tensor] = []
-        for member, (hidden, logits), order, labels, rows, tokens in members:
+        for (member, part, rows), ((hidden, logits), order, labels, tokens) in zip(whose, answers, strict=True):
             # Divided by the terms of the whole batch, not of this piece: the sum over pieces is then the batch's mean,
             # whatever the micro-batch size.
             if len(labels):
                 of = max(1, int(member.tokens.trained[rows].sum()))
-                losses.append(member.loss(logits, labels, of, (hidden, order)))
-                member.position.tokens += tokens
+                counts = team.counts(part)
+                losses.append(member.loss(logits, labels, of, (hidden, order), counts=counts))
+                member.position.tokens += tokens if counts else 0
 
         # No member's loss depends on another's adapter, so the gradient of the sum is the gradient of each.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+    if team.size > 1:
+        for member, (loss_sum, read) in zip(group, before, strict=True):
+            _add_up(team, member, loss_sum, read)
+
+
+def _add_up(team: Team, member: Member, loss_sum: Tensor, tokens: int) -> None:
+    """Make a member's gradients, summed loss and count of tokens what they are over all processes.
+
+    The loss was `loss_sum` before this batch, and the count `tokens`.
+    """
+    of_batch = member.loss_sum - loss_sum
+    read = torch.tensor(member.position.tokens - tokens)
+    team.add_up(member.optimiser.parameters, [of_batch, read])
+    member.loss_sum.copy_(loss_sum + of_batch)
+    member.position.tokens = tokens + int(read)
 
 
 def _wait(backbone: Backbone) -> float:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from afina.backbone.model_files import check_device
+from afina.config import StudyConfig
+from afina.errors import UsageError
 from afina.registry import Registry
 from afina.settings import make_named
 from afina.study.events import Observer
@@ -30,6 +32,15 @@ class Executor(ABC):
     """A sentence that a person has to know about its results, if there is one."""
     at_once: ClassVar[int] = 1
     """Jobs that may be submitted at one time, each from a thread of its own."""
+
+    has_cohorts: ClassVar[bool] = True
+    """False where every run trains by itself, whatever the study says."""
+
+    def check(self, config: StudyConfig) -> None:
+        """Raise `UsageError` for what a study asks for and cannot have here."""
+        if not self.has_cohorts and (config.race is not None or config.cohort not in ("auto", "off")):
+            asked = "race" if config.race is not None else "cohort"
+            raise UsageError(f"executor: {self.name} trains every run by itself; leave {asked} out.")
 
     def prepare(self, directory: Path) -> None:
         """Begin what takes time and is needed before the first job of a study in this folder; safe to call again."""
