@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -187,6 +188,9 @@ class _Study(Checked):
     """Rows of a run computed at once; a step adds up as many micro-batches as its batch needs, and no gradient changes."""
     gradient_checkpointing: bool = False
     """Compute each layer again in the backward pass instead of keeping what it needs: less memory, more time."""
+    offload: Literal["disk"] | None = None
+    """`disk` leaves the model's layers in its files and reads each when it computes: a base trains that memory cannot hold,
+    slowly. It needs a precision that is written down."""
     sample_seconds: float = Field(default=0.5, gt=0, le=86_400)
     """Interval of the background memory readings."""
     checkpoint_seconds: float = Field(default=60.0, ge=0, le=1e9)
@@ -241,6 +245,13 @@ class _Study(Checked):
         if isinstance(value, bool):
             return {} if value else None
         return None if value == "off" else value
+
+    @field_validator("offload")
+    @classmethod
+    def _offload(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None and info.data.get("precision") == "auto":
+            raise ValueError("needs a precision: (bf16 or fp32), as auto would hold the whole model to time it")
+        return value
 
     @field_validator("seeds")
     @classmethod

@@ -23,7 +23,7 @@ from afina.backbone.flight import Flight, Pass, Put
 from afina.backbone.given import Given, moves_of, read_inputs, read_side
 from afina.backbone.head import Head, Hidden
 from afina.backbone.inputs import padded_behind, rows_and_tokens
-from afina.backbone.lending import Loan, has_own_forward
+from afina.backbone.lending import Loan, has_own_forward, lent_within
 from afina.backbone.lent import lend_attention
 from afina.backbone.load import Backbone
 from afina.backbone.narrow import narrow_last_layer
@@ -65,7 +65,8 @@ class Attachment:
         The lowest `trunk_layers`, where no adapter may have a branch, see a row once: `trunks` keeps what they make of it.
         """
         self.backbone, self.adapters, self.source = backbone, list(adapters), source
-        self.checkpointing, self.training, self.writes = checkpointing, training, writes
+        self.checkpointing = checkpointing or backbone.window is not None  # or autograd would hold all layers' weights
+        self.training, self.writes = training, writes
         self.flight = Flight()
         self._trunks, self._trunk_layers = trunks, trunk_layers if trunks is not None else 0
         self._lower: LowerLayers | None = None
@@ -105,6 +106,7 @@ class Attachment:
             self._first_token_attention = modules[anatomy.attention_modules[-1]]
             self._handles += narrow_last_layer(modules, anatomy, lambda: self.flight.now.first.length)
         layers = [modules[site.module] for site in anatomy.of_kind("layer")]
+        self._handles += lent_within(self.backbone.window, layers)
         for layer in layers[self._trunk_layers :] if self.checkpointing else ():
             self._handles.append(Loan(layer, self._checkpointed(layer.forward)))
         if self._trunk_layers and self._trunks is not None:

@@ -33,7 +33,7 @@ class FrozenLinear:
         """Return the bias, (out,), or None."""
         bias: Tensor | None = getattr(self.module, "bias", None)
         # A copy is not needed, and what is read here is not to be trained by a branch's gradient.
-        return None if bias is None else whole(bias.detach())[self._rows]
+        return None if bias is None else whole(bias).detach()[self._rows]
 
     @property
     def _rows(self) -> slice:

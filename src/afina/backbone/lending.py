@@ -5,12 +5,14 @@ module's device, a tensor-parallel plan one that gathers. So what is lent is bui
 that is there again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-__all__ = ["Loan", "has_own_forward"]
+__all__ = ["Loan", "has_own_forward", "lent_within"]
 
 
 class Loan:
@@ -34,3 +36,17 @@ def has_own_forward(module: nn.Module) -> bool:
     forward = module.__dict__.get("forward")
     # A bound method of the class itself is the class's own, even where it was set on the module.
     return forward is not None and getattr(forward, "__func__", None) is not type(module).forward
+
+
+def lent_within(
+    block: Callable[[nn.Module], AbstractContextManager[Any]] | None, modules: Sequence[nn.Module]
+) -> list[Loan]:
+    """Lend modules, each once, their own forward pass within a block, which is given the module; without one nothing."""
+
+    def within(module: nn.Module, forward: Callable[..., Any], *args: Any, **settings: Any) -> Any:
+        assert block is not None
+        with block(module):
+            return forward(*args, **settings)
+
+    each = dict.fromkeys(modules if block is not None else ())
+    return [Loan(module, partial(within, module, module.forward)) for module in each]

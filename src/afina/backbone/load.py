@@ -1,7 +1,8 @@
 """Loading a backbone: a hub name, a local folder or a built-in name; frozen, untouched, safetensors only."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,6 +79,8 @@ class Backbone:
     """Assumptions made when the weights were read, a sentence each."""
     team: Team = ALONE
     """The processes that each compute a share of its rows."""
+    window: Callable[[nn.Module], AbstractContextManager[Any]] | None = None
+    """Holds a layer in memory while it computes, where layers stay on the disk."""
     turns: ModelTurns = field(default_factory=ModelTurns, repr=False, compare=False)
 
     @cached_property

@@ -130,7 +130,7 @@ def weight_shape(module: nn.Module) -> tuple[int, ...]:
 def full_weight(module: nn.Module) -> Tensor:
     """Return a layer's weight as it computes: its own where it is plain, else dequantised anew, (out, in)."""
     kind = _storage_of(module)
-    return whole(module.get_parameter("weight").detach()) if kind is None else kind.full(module)
+    return whole(module.get_parameter("weight")).detach() if kind is None else kind.full(module)
 
 
 def round_weights(plain: nn.Module, quantised: nn.Module) -> float:

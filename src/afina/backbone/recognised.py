@@ -86,7 +86,7 @@ def _numbers(backbone: Backbone) -> dict[str, tuple[tuple[int, ...], np.ndarray]
 
 def _some(weight: Tensor) -> np.ndarray:
     """Return a few numbers of a weight, (`_EACH`,) or all where it has fewer, from all over it."""
-    weight = whole(weight.detach())
+    weight = whole(weight).detach()
     count, shares = weight.numel(), np.arange(1, _EACH + 1) * _GOLDEN % 1.0
     places = np.arange(count) if count <= _EACH else (shares * count).astype(np.int64)
     index = np.unravel_index(places, tuple(weight.shape) or (1,))

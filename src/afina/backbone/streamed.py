@@ -40,9 +40,10 @@ class Streamed:
 
     @classmethod
     def open(
-        cls, name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
-    ) -> "Streamed":
-        """Open a plain model's files, and read all but its layers.
+        cls, name: str, *, device: str = "cpu", dtype: torch.dtype = torch.float32, trust_remote_code: bool = False,
+        speaks: bool = False, tags: bool = False,
+    ) -> "Streamed":  # fmt: skip
+        """Open a plain model's files, and read all but its layers; it is made to speak or to tag if asked.
 
         Raises `UsageError` for one whose weights are quantised, and for files that name weights otherwise than its modules.
         """
@@ -50,7 +51,7 @@ class Streamed:
         if (stored := stored_precision(config)) is not None:
             raise UsageError(f"The weights of '{name}' are stored in {stored}; give the plain model.")
         files = FileTensors(name)
-        backbone = shape_backbone(config, dtype=dtype)
+        backbone = shape_backbone(config, dtype=dtype, speaks=speaks, tags=tags)
         backbone.model.eval()
         layers = layers_of(backbone)
         made = cls(backbone, files, _prefix_of(name, backbone, layers, files), layers, torch.device(device), dtype)
@@ -80,7 +81,7 @@ class Streamed:
 
     def put(self, path: str, value: Tensor) -> None:
         """Put one tensor in its place."""
-        _set(self.backbone.model, path, self._here(value))
+        _set(self.backbone.model, path, self.here(value))
 
     def let_go(self, layer: str) -> None:
         """Take a layer's tensors out of memory."""
@@ -96,7 +97,12 @@ class Streamed:
         finally:
             self.let_go(layer)
 
-    def _here(self, value: Tensor) -> Tensor:
+    def weight(self, path: str) -> Tensor:
+        """Return one tensor from the files, by its path in the bare model, as it computes."""
+        return self.here(self.files.read([self.key(path)])[self.key(path)])
+
+    def here(self, value: Tensor) -> Tensor:
+        """Return a tensor of the files on the model's device, in its dtype."""
         return value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
 
     def _check(self, name: str) -> None:
@@ -128,7 +134,8 @@ class Streamed:
                 f"The weights of '{self.files.name}' lack {self.key(lacking)}; get the model's files again."
             )
         read = self.files.read({self.key(str(own)) for own in held.values()})
-        here = {key: self._here(value) for key, value in read.items()}
+        # One for all the paths of tied ones.
+        here = {key: nn.Parameter(self.here(value), requires_grad=False) for key, value in read.items()}
         for path, name in held.items():
             _set(bare, path, here[self.key(str(name))])
         _compute_buffers(bare, self.device)
@@ -164,7 +171,7 @@ def _set(model: nn.Module, path: str, value: Tensor) -> None:
     owner, _, name = path.rpartition(".")
     module = model.get_submodule(owner)
     if name in module._buffers:
-        module._buffers[name] = value
+        module._buffers[name] = value.detach()
     else:
         module._parameters[name] = (
             value if isinstance(value, nn.Parameter) else nn.Parameter(value, requires_grad=False)

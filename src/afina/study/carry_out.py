@@ -1,6 +1,6 @@
 """Runs, from loading the model to their results, in a process of their own: so its memory is theirs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from afina.backbone.load import Backbone, load_backbone, load_tokenizer
+from afina.backbone.offloaded import load_offloaded
 from afina.backbone.spread import load_spread
 from afina.backbone.storage.base import STORAGES
 from afina.backbone.team import Team, this_team
@@ -171,7 +172,7 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
     _check_shared(team, job, method, task)
 
     # A method that trains the weights keeps them in float32 and only computes in less.
-    backbone = (partial(load_spread, team) if team.shards else load_backbone)(
+    backbone = _loader(job, method, team)(
         job.run.model,
         precision=EXACT if method.owns_backbone else job.precision,
         device=job.device,
@@ -185,6 +186,24 @@ def _load_for(job: Job, method: Method, task: Task) -> Backbone:
         backbone.model.requires_grad_(True)
         backbone.linears = {}  # of weights that train, if only by turns, no copies are kept
     return backbone
+
+
+def _loader(job: Job, method: Method, team: Team) -> Callable[..., Backbone]:
+    """Return what loads a job's backbone: whole, its layers left on the disk, or this process's part of it.
+
+    Raises `AfinaError` for a method that cannot train it there.
+    """
+    if job.config.offload is None:
+        return partial(load_spread, team) if team.shards else load_backbone
+    if team.shards:
+        raise AfinaError(
+            "Layers are left on the disk or divided among processes, not both; leave out offload, or FSDP."
+        )
+    if method.owns_backbone:
+        raise AfinaError(
+            f"{method.name} trains the model's own weights, which offload: disk only reads; leave one out."
+        )
+    return load_offloaded
 
 
 def _check_shared(team: Team, job: Job, method: Method, task: Task) -> None:

@@ -131,7 +131,7 @@ def plan(
     from afina.study.race import share_of_steps
     from afina.study.search import trials_seconds
 
-    known = Ahead(notes, remarks(config), preview(config))
+    known = Ahead(notes, [*remarks(config), *_uncounted(config)], preview(config))
     ahead(known)
     keep_freed_memory()  # as the processes do that carry a study out
     estimates, failed = estimate_study(config, tell=tell)
@@ -140,3 +140,18 @@ def plan(
     share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
     seconds = trials_seconds(config, estimates)
     return Plan(estimates, failed, known, len(config.search_factors) if seconds else 0, seconds, share)
+
+
+def _uncounted(config: StudyConfig) -> list[str]:
+    """Return a sentence for each setting that changes what a run takes and is not counted."""
+    sentences = []
+    if config.offload is not None:
+        sentences.append(
+            "offload: disk is not counted: memory is that of the whole model, where a few layers will do, and the time lacks "
+            "the reading of all layers: twice a step, and once for each batch that is evaluated."
+        )
+    if "accelerate" in (config.executor or ()):
+        sentences.append(
+            "executor: accelerate is not counted: memory and time are those of one process with all of the model."
+        )
+    return sentences
