@@ -8,15 +8,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import afina
-from afina.adapters.adapter import build_adapter, save_adapter
+from afina.adapters.adapter import Adapter, build_adapter, save_adapter
 from afina.adapters.merged import Merged
 from afina.adapters.peft_branches import Replaced
 from afina.adapters.record import AdapterRecord, write_record
 from afina.backbone.attachment import Attachment
+from afina.backbone.branch import Frozen
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.quantise import full_weight, is_quantised, parameter_count, settle, weight_bytes
 from afina.backbone.shapes import read_shape, shape_backbone
@@ -532,3 +535,36 @@ def test_heads_are_found_by_where_they_stand(family_folder: Loader) -> None:
         assert set(heads_of(classifier(family).from_pretrained(family_folder(family)))) == expected
     assert heads_of(AutoModelForSeq2SeqLM.from_config(configuration("t5"))) == ["^lm_head"]
     assert make_method("qlora", {}).settings()["rank"] == 64
+
+
+@pytest.mark.parametrize("family", ["bert", "phi3", "gpt2"])
+def test_loftq_starts_at_what_quantising_lost(family: str, family_folder: Loader) -> None:
+    """At the nearest of its rank, by numpy, in fused projections too; and so nearer to the plain model."""
+    folder = str(family_folder(family))
+    backbone, plain = load_backbone(folder, precision="nf4"), load_backbone(folder)
+    for alpha in (6.0, -6.0):
+        method = make("lora", init="loftq", targets=("all",), rank=4, alpha=alpha)
+        adapter = build_adapter(method, backbone, outputs=2, seed=0).requires_grad_(False)
+        for (site, branch), whole in zip(adapter.placed(), _weights(plain, adapter), strict=True):
+            quantised = Frozen(backbone.model, backbone.anatomy, site).linear().weight.float()
+            left = np.linalg.svd((whole - quantised).numpy(), compute_uv=False)[4:]
+            rest = whole - branch.fold(quantised.clone(), None)[0]
+            assert float(rest.norm()) == pytest.approx(float(np.sqrt((left**2).sum())), rel=1e-3)
+    bare = build_adapter(make("head"), backbone, outputs=2, seed=0)
+    exact = logits(plain, build_adapter(make("head"), plain, outputs=2, seed=0), batch(family))
+    off = [(logits(backbone, own, batch(family)) - exact).norm() for own in (adapter, bare)]
+    assert off[0] < off[1]
+
+
+def _weights(plain: Backbone, adapter: Adapter) -> list[Tensor]:
+    sites = {site.name: site for site in plain.anatomy.sites}
+    places = [sites[site.name] for site in adapter.sites]
+    return [Frozen(plain.model, plain.anatomy, site).linear().weight.float() for site in places]
+
+
+def test_loftq_needs_a_quantised_base_and_its_plain_weights(family_folder: Loader) -> None:
+    plain = load_backbone(str(family_folder("bert")))
+    with pytest.raises(
+        UsageError, match=r"^init: loftq makes up for what quantising lost, and this base is whole; set"
+    ):
+        build_adapter(make("lora", init="loftq"), plain, outputs=2, seed=0)

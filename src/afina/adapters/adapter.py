@@ -112,7 +112,7 @@ def build_adapter(
         method.connect(adapter.by_site(), adapter.shared)
         with torch.no_grad():
             for site, branch in adapter.placed():
-                branch.start(Frozen(backbone.model, backbone.anatomy, site))
+                branch.start(Frozen(backbone.model, backbone.anatomy, site, backbone.name))
     return adapter
 
 

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Anatomy, Site
+from afina.backbone.file_tensors import original_weight
 from afina.backbone.quantise import full_weight
-from afina.errors import AfinaError
+from afina.errors import AfinaError, UsageError
 from afina.ops.whole_tensor import whole
 
 __all__ = ["AttentionBranch", "Branch", "Frozen", "FrozenLinear", "Here", "Placed", "PromptBranch", "shares"]
@@ -26,17 +27,18 @@ class FrozenLinear:
         """Return the weight as it computes, (out, in)."""
         weight = full_weight(self.module)
         # transformers' Conv1D keeps its weight the other way round.
-        return (weight.T if self.site.transposed else weight)[self._rows]
+        return (weight.T if self.site.transposed else weight)[self.rows]
 
     @property
     def bias(self) -> Tensor | None:
         """Return the bias, (out,), or None."""
         bias: Tensor | None = getattr(self.module, "bias", None)
         # A copy is not needed, and what is read here is not to be trained by a branch's gradient.
-        return None if bias is None else whole(bias).detach()[self._rows]
+        return None if bias is None else whole(bias).detach()[self.rows]
 
     @property
-    def _rows(self) -> slice:
+    def rows(self) -> slice:
+        """Return the rows of the weight that are the site's: all, or a part of a fused projection."""
         return slice(None) if self.site.part is None else slice(*self.site.part)
 
 
@@ -47,6 +49,8 @@ class Frozen:
     model: nn.Module
     anatomy: Anatomy
     site: Site
+    name: str = ""
+    """The name of the model, by which its files are found."""
 
     @property
     def module(self) -> nn.Module:
@@ -57,6 +61,19 @@ class Frozen:
         """Return what an embedding multiplies its vectors by on their way out (Gemma)."""
         scale = getattr(self.module, "embed_scale", None)
         return 1.0 if scale is None else float(scale)
+
+    def original(self) -> Tensor:
+        """Return the weight (out, in) of the layer at the site as the model's files have it, in float32.
+
+        Raises `UsageError` where they hold none: they are of codes, or name weights otherwise than the modules.
+        """
+        linear = self.linear()
+        weight, of_files = linear.weight.float().cpu(), original_weight(self.name, self.site.module)
+        # Files may keep it the other way round: the right way is nearer to what was made of it.
+        ways = [way[linear.rows] for way in (of_files, of_files.T) if way[linear.rows].shape == weight.shape]
+        if not ways:
+            raise UsageError(f"The weight of {self.site.module} has another size in the files of '{self.name}'.")
+        return min(ways, key=lambda way: float((way - weight).norm()))
 
     def linear(self, role: str | None = None) -> FrozenLinear:
         """Return the linear layer of the site, or that of a role beside it."""

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from afina.backbone.model_files import check_weights, model_path
 from afina.errors import AfinaError, UsageError
 from afina.json_files import read_json_object
 
-__all__ = ["FileTensors"]
+__all__ = ["FileTensors", "original_weight"]
 
 _INDEX = "model.safetensors.index.json"
 _OF_A_MODEL = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken", "LICENSE*", "NOTICE*")
@@ -36,6 +37,11 @@ class FileTensors:
     def keys(self) -> list[str]:
         """Return all names, in order."""
         return sorted(self._files)
+
+    def ending(self, path: str) -> str | None:
+        """Return the name of a bare model's parameter, which wrappers begin otherwise: the shortest that ends in its path."""
+        ends = [key for key in self._files if key == path or key.endswith(f".{path}")]
+        return min(ends, key=len, default=None)
 
     def shape(self, key: str) -> tuple[int, ...]:
         """Return a tensor's shape."""
@@ -93,3 +99,22 @@ def _downloaded(name: str, path: str) -> Path:
             f"The model '{name}' is neither a folder, nor a built-in name, nor could it be had from the hub "
             f"({type(error).__name__}; no network, or no such name)."
         ) from error
+
+
+def original_weight(name: str, module: str) -> Tensor:
+    """Return a layer's weight as a model's files have it, in float32, by the layer's path in the bare model.
+
+    Raises `UsageError` where they hold no plain one by that name.
+    """
+    files = _opened(name)
+    key = files.ending(f"{module}.weight")
+    if key is None or files.dtype(key) not in ("F32", "F16", "BF16"):
+        raise UsageError(
+            f"The files of '{name}' hold no {module}.weight as it was before it was quantised; give the plain model."
+        )
+    return files.read([key])[key].float()
+
+
+@lru_cache(maxsize=1)
+def _opened(name: str) -> FileTensors:
+    return FileTensors(name)  # whose headers are read once for all layers

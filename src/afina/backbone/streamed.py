@@ -145,10 +145,9 @@ def _prefix_of(name: str, backbone: Backbone, layers: list[str], files: FileTens
     """Return what the files' names have before those of the bare model's weights."""
     first = next(iter(backbone.model.get_submodule(layers[0]).state_dict()))
     path = f"{layers[0]}.{first}"
-    ends = [key for key in files.keys() if key == path or key.endswith(f".{path}")]  # noqa: SIM118 - it is no dict
-    if not ends:
+    if (key := files.ending(path)) is None:
         raise _named_otherwise(name, path, backbone)
-    return min(ends, key=len).removesuffix(path)
+    return key.removesuffix(path)
 
 
 def _named_otherwise(name: str, path: str, backbone: Backbone) -> UsageError:

@@ -6,6 +6,10 @@ alpha / sqrt(rank) (Kalajdzievski, 2023, arXiv:2312.03732).
 PiSSA (Meng et al., 2024, arXiv:2404.02948, equations 2 to 4) starts B A at W's largest singular directions and takes them
 out of W. W is never changed here, so that what is added is (alpha / rank) (B A - B0 A0) x, which starts at zero but for
 rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads anywhere.
+
+LoftQ (Li et al., 2023, arXiv:2310.08659, algorithm 1) starts on a quantised base Q at what quantising lost: (alpha / rank)
+B A is the nearest to W - Q of its rank. This is its first round (T = 1); further ones quantise W - B A anew, and the base
+here is every adapter's.
 """
 
 import math
@@ -18,6 +22,7 @@ from torch import Tensor
 
 from afina.backbone.anatomy import Anatomy, Site
 from afina.backbone.branch import Branch, Frozen
+from afina.backbone.quantise import is_quantised
 from afina.errors import UsageError
 from afina.methods.base import Method, method
 from afina.methods.lora_peft import LoRAForm
@@ -26,7 +31,7 @@ from afina.methods.peft_form import by_module
 from afina.methods.rates import RateRule
 from afina.ops.singular import low_rank_factors
 
-__all__ = ["LoRA", "Principal", "scale_remarks"]
+__all__ = ["LoRA", "OfTheLost", "Principal", "scale_remarks"]
 
 
 class Principal(LowRank):
@@ -35,8 +40,9 @@ class Principal(LowRank):
     def start(self, frozen: Frozen) -> None:
         # The scale is divided out in equal parts, so that scale * B A is the principal part itself.
         b, a = low_rank_factors(frozen.linear().weight, len(self.a))
-        self.a.copy_(a / math.sqrt(self.scale))
-        self.b.copy_(b / math.sqrt(self.scale))
+        root = math.sqrt(abs(self.scale))
+        self.a.copy_(a / root)
+        self.b.copy_(b / math.copysign(root, self.scale))  # a scale's sign is B's
         self._first = self.a.detach().clone(), self.b.detach().clone()
 
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -47,6 +53,26 @@ class Principal(LowRank):
 
     def stored(self) -> dict[str, Tensor]:
         return dict(zip("ab", self.factors(), strict=True))
+
+
+class OfTheLost(LowRank):
+    """Starts A and B at what quantising took from the weight (LoftQ)."""
+
+    def start(self, frozen: Frozen) -> None:
+        linear = frozen.linear()
+        if not is_quantised(linear.module):
+            raise UsageError(
+                "init: loftq makes up for what quantising lost, and this base is whole; set precision: nf4, or leave init "
+                "out."
+            )
+        if linear.weight.device.type == "meta":  # a plan asks for sizes alone
+            return
+        lost = frozen.original() - linear.weight.float().cpu()
+        b, a = low_rank_factors(lost, len(self.a))
+        # The scale is divided out in equal parts; its sign is B's.
+        root = math.sqrt(abs(self.scale))
+        self.a.copy_(a / root)
+        self.b.copy_(b / math.copysign(root, self.scale))
 
 
 def scale_remarks(method: Any, written: Collection[str], rank: int, scale: float, usual: float) -> list[str]:
@@ -87,8 +113,8 @@ class LoRA(Method):
     """Dropout on the branch's input; PEFT's default, and the paper's for RoBERTa."""
     targets: tuple[str, ...] = ("query", "value")
     """Roles to adapt; the paper's choice (section 4.2)."""
-    init: Literal["kaiming", "pissa"] = "kaiming"
-    """Start of A and B: PEFT's default, or W's largest singular directions."""
+    init: Literal["kaiming", "pissa", "loftq"] = "kaiming"
+    """Start of A and B: PEFT's default, W's largest singular directions, or what quantising the base lost."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank)."""
     b_rate: float = 1.0
@@ -124,7 +150,7 @@ class LoRA(Method):
 
     def branch(self, site: Site) -> Branch:
         # PiSSA's start differs in more than numbers: it takes its first A and B out again.
-        kind = Principal if self.init == "pissa" else LowRank
+        kind = {"pissa": Principal, "loftq": OfTheLost}.get(self.init, LowRank)
         return kind(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
 
     def rate_factors(self, names: Iterable[str], anatomy: Anatomy) -> dict[str, float]:
@@ -133,7 +159,7 @@ class LoRA(Method):
 
     def stored(self) -> Method:
         if self.init != "pissa":
-            return self
+            return replace(self, init="kaiming")  # its start is in A and B
         # A saved adapter is a plain LoRA of twice the rank, with the start among its ranks; alpha grows with it, as the
         # scale of either kind has to stay.
         rank = 2 * self.rank
