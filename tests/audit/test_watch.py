@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import afina
 from afina import api
 from afina.audit.watch.settings import WatchSettings
-from afina.drift.reference import FILE, read_reference
+from afina.drift.answering import seen_of
+from afina.drift.reference import FILE, KeptRows, read_reference
 from afina.drift.seen import WIDTH
 from afina.errors import UsageError
 from afina.results.predictions import read_predictions
 from afina.results.results_jsonl import read_results
 from afina.serve.http.journal import Journal
+from afina.study import kept_reference
 from afina.study.study import Study
 from browser import browsing, chromium
 from commands import afina as run_afina
@@ -74,6 +77,26 @@ def test_training_keeps_what_its_test_rows_were_like_and_none_of_their_words(stu
         # Yet it is known which words there were.
         unseen = reference.vocabulary.measured([f"good {SECRET}", "good wrzlbrmft"])["unseen"]
         assert unseen.tolist() == [0.0, 0.5]
+
+
+def test_vectors_are_those_of_the_evaluation_which_needs_no_pass_more(
+    family_folder: Loader, csv_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head that looks at the first token leaves most of the last layer out, but not in the last evaluation."""
+    methods = ["lora", "ia3", "loreft", "features"]
+    given = settings(family_folder, csv_folder, methods=methods, train_limit=20, epochs=1, cohort=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_reference, "embed", lambda *_, **__: pytest.fail("a pass for the vectors alone"))
+        study = Study(tmp_path / "study", **given)
+        assert [own.status for own in study.run()] == ["ok"] * 4
+    rows = [line.rpartition(",")[0] for line in (csv_folder / "test.csv").read_text().splitlines()[1:]]
+    for result in study.results:
+        adapter = tmp_path / "study" / str(result.adapter)
+        reference, predictor = read_reference(adapter), afina.load(adapter, precision="fp32")
+        kept = [rows[row] for row in KeptRows.of(len(rows)).rows]
+        found = seen_of(predictor, reference.vocabulary, kept, None, vectors=len(kept))
+        assert reference.seen.vectors.std() > 0.01
+        np.testing.assert_allclose(reference.seen.vectors, found.vectors, atol=5e-3, err_msg=result.run)
 
 
 def test_a_study_that_is_told_so_keeps_nothing(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:

@@ -9,19 +9,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from afina.backbone.anatomy import Site
+from afina.backbone.attachable import Attachable
 from afina.backbone.attending import Attending
-from afina.backbone.branch import AttentionBranch, Branch, Placed, PromptBranch
+from afina.backbone.branch import AttentionBranch, Branch, PromptBranch
 from afina.backbone.flight import Flight, Pass, Put
 from afina.backbone.given import Given, moves_of, read_inputs, read_side
-from afina.backbone.head import Head, Hidden
+from afina.backbone.head import Hidden
 from afina.backbone.inputs import padded_behind, rows_and_tokens
 from afina.backbone.lending import Loan, has_own_forward, lent_within
 from afina.backbone.lent import lend_attention
@@ -37,15 +37,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.ops.attention import Scoring
 from afina.ops.dropout import DropoutSource, dropout
 
-__all__ = ["Attachable", "Attachment"]
-
-
-class Attachable(Protocol):
-    """Declares what an adapter shows to the backbone."""
-
-    head: Head
-
-    def placed(self) -> Sequence[tuple[Site, Placed]]: ...
+__all__ = ["Attachment"]
 
 
 class Attachment:
@@ -104,7 +96,7 @@ class Attachment:
             self._handles.append(module.register_forward_hook(self._drop))
         if self._is_narrow():
             self._first_token_attention = modules[anatomy.attention_modules[-1]]
-            self._handles += narrow_last_layer(modules, anatomy, lambda: self.flight.now.first.length)
+            self._handles += narrow_last_layer(modules, anatomy, self.flight)
         layers = [modules[site.module] for site in anatomy.of_kind("layer")]
         self._handles += lent_within(self.backbone.window, layers)
         for layer in layers[self._trunk_layers :] if self.checkpointing else ():
@@ -234,10 +226,17 @@ class Attachment:
         """Return each adapter's logits for its piece of a batch."""
         return [logits for _, logits in self.seen(batch)]
 
-    def seen(self, batch: Batch) -> list[tuple[Hidden, Tensor]]:
-        """Return what each adapter's head sees of its piece of a batch, with the logits that it makes of it."""
-        states = self.hidden(batch.inputs, batch.slices, targets=batch.targets, known=batch.known)
+    def seen(self, batch: Batch, *, whole: bool = False) -> list[tuple[Hidden, Tensor]]:
+        """Return what each adapter's head sees of its piece of a batch, with the logits that it makes of it.
+
+        With `whole` it is the states of all tokens also where the head looks at the first alone (`gives_whole`).
+        """
+        states = self._states(batch.inputs, batch.slices, batch.targets, batch.known, whole=whole)
         return self._answered(states, batch.slices)
+
+    def gives_whole(self, tokens: Tokens) -> bool:
+        """Return whether all tokens' states can be had of these rows: where every layer is passed over, few are kept."""
+        return self._lower is None or not self._trunk_of(tokens).first_only
 
     def _answered(self, hidden: Hidden, parts: Sequence[slice]) -> list[tuple[Hidden, Tensor]]:
         each = zip(self.adapters, map(hidden.rows, parts), strict=True)
@@ -256,12 +255,12 @@ class Attachment:
 
     def _states(
         self, inputs: Mapping[str, Tensor], rows: Sequence[slice], targets: Tensor | None = None,
-        known: Tensor | None = None, *, reaching: bool = False,
+        known: Tensor | None = None, *, reaching: bool = False, whole: bool = False,
     ) -> Hidden:  # fmt: skip
         inputs, targets = padded_behind(inputs, targets)
         side = read_side(self.backbone, self._prompts, self.moves, inputs, rows, targets)
         output = self.run(
-            Pass(rows, side.first, side.decoder, seen=side.given.seen, known=known, reaching=reaching),
+            Pass(rows, side.first, side.decoder, seen=side.given.seen, known=known, reaching=reaching, whole=whole),
             side.given.inputs, self.backbone.call_settings,
         )  # fmt: skip
         states = output.last_hidden_state
@@ -332,7 +331,7 @@ class Attachment:
         mask = now.seen if mask is None else mask
         if len(now.rows) > 1:
             scoring = scoring._replace(rows_at_once=now.rows[0].stop - now.rows[0].start)
-        if module is self._first_token_attention:
+        if module is self._first_token_attention and not now.whole:
             mask = mask if mask is None else mask[:, :, :1]
             first = self._attend(module, query[:, :, :1], key, value, mask, scoring._replace(causal=False))
             return first.expand(-1, -1, query.shape[2], -1)

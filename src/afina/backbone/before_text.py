@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachable import Attachable
 from afina.backbone.branch import AttentionBranch, PromptBranch
 from afina.backbone.configuration import window_of
 from afina.backbone.given import moves_of

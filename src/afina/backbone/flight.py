@@ -59,6 +59,8 @@ class Pass:
     """The states that the lowest layers would give, where they are known (`trunk.py`)."""
     reaching: bool = False
     """True if the pass ends at those states."""
+    whole: bool = False
+    """True if the last layer is computed for all tokens, also where heads look at the first alone (`narrow.py`)."""
     prefixed: bool = False
     """True if the keys and values of prefixes stand among those that are kept of the rows."""
     left: dict[Placed, Any] = field(default_factory=dict)

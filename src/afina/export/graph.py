@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from afina.adapters.merged import Merged
 from afina.backbone.anatomy import Site
-from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.attachable import Attachable
+from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch, Placed
 from afina.backbone.head import Head, mean_pool
 from afina.errors import AfinaError

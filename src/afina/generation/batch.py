@@ -10,7 +10,8 @@ from typing import Self
 
 import torch
 
-from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.attachable import Attachable
+from afina.backbone.attachment import Attachment
 from afina.backbone.head import Head
 from afina.backbone.incremental import Writing
 from afina.backbone.kept import kept_bytes

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 import torch
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachable import Attachable
 from afina.backbone.before_text import places_kept, places_taken
 from afina.backbone.load import Backbone
 from afina.errors import UsageError

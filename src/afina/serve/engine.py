@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Self, TypeVar
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachable import Attachable
 from afina.backbone.load import Backbone
 from afina.errors import UsageError
 from afina.generation.batch import WritingBatch

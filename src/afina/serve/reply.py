@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachable import Attachable
 from afina.errors import AfinaError
 from afina.generation.rows import Piece, Row, Written
 from afina.generation.settings import GenerationSettings

@@ -29,7 +29,7 @@ from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
 from afina.study.events import Embed, Observer, Remade
 from afina.study.job import Job
-from afina.study.kept_reference import keep_reference
+from afina.study.kept_reference import keep_reference, rows_with_vectors
 from afina.tasks.base import Task
 from afina.train.embed import embed
 
@@ -67,7 +67,9 @@ def fit_features(
     fit = _Fit(tensors, learned, learned + backbone.parameter_count, seconds, energy.joules)
     result = _finished(job, task, splits, logits, fit)
     # In the adapter's folder, which is there by now; what looks at words has no embeddings to watch.
-    keep_reference(job, backbone, task, splits["test"], task.decode_rows(splits["test"], logits["test"]))
+    rows, decoded = rows_with_vectors(job), task.decode_rows(splits["test"], logits["test"])
+    known = test[rows] if rows is not None and method.pooling == "mean" else None
+    keep_reference(job, backbone, task, splits["test"], decoded, vectors=known)
     return result
 
 

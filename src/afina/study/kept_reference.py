@@ -1,23 +1,29 @@
 """Keep with a run's adapter what `afina watch` compares later rows with, of what the run has at hand anyway."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
-from afina.backbone.attachment import Attachable
+from afina.backbone.attachable import Attachable
+from afina.backbone.head import Hidden, mean_pool
 from afina.backbone.load import Backbone
 from afina.config import StudyConfig
 from afina.data.rows import TextDataset
 from afina.data.tokens.tokens import Tokens
 from afina.drift.reference import AdapterReference, TextFigures, figures_of
-from afina.drift.seen import answers_of, can_be_watched, projected, truth_of, whole_texts
+from afina.drift.seen import VECTORS, answers_of, can_be_watched, projected, truth_of, whole_texts
 from afina.errors import AfinaError
 from afina.study.job import Job
 from afina.tasks.base import Task
 from afina.tasks.predictions import Decoded
 from afina.train.embed import embed
 
-__all__ = ["keep_figures", "keep_reference"]
+__all__ = ["SeenVectors", "keep_figures", "keep_reference", "rows_with_vectors"]
+
+_BY_THE_WAY = 4 * VECTORS
+"""Most test rows of which all go through the whole of the last layer for the vectors of some: of more, the rest costs as
+much as a pass of those some alone."""
 
 
 def keep_figures(config: StudyConfig, data: TextDataset, task: Task, directory: Path) -> Path | None:
@@ -41,16 +47,49 @@ def _counted(task: Task, labels: np.ndarray) -> dict[str, int]:
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
+def rows_with_vectors(job: Job) -> np.ndarray | None:
+    """Return the test rows of which a run's reference has vectors; None where it keeps none."""
+    return None if job.figures is None else TextFigures.read(job.figures).kept.with_vectors
+
+
+class SeenVectors:
+    """Takes the vectors of a reference out of an evaluation of the test rows, in place of a pass of their own."""
+
+    def __init__(self, rows: np.ndarray, count: int, width: int) -> None:
+        self._places = np.full(count, -1)
+        self._places[rows] = np.arange(len(rows))
+        self.vectors = np.zeros((len(rows), width), dtype=np.float32)
+
+    @classmethod
+    def of(cls, job: Job, backbone: Backbone, tokens: Tokens) -> Self | None:
+        """Return what takes a run's vectors; None where it keeps none, or where they are had for less by themselves."""
+        rows = rows_with_vectors(job)
+        if rows is None or len(tokens) > _BY_THE_WAY:
+            return None
+        return cls(rows, len(tokens), backbone.anatomy.width)
+
+    def see(self, rows: np.ndarray, hidden: Hidden) -> None:
+        """Take the vectors of these rows, of which `hidden` has the states of all tokens."""
+        places = self._places[rows]
+        self.vectors[places[places >= 0]] = mean_pool(hidden).float().cpu().numpy()[places >= 0]
+
+
 def keep_reference(
-    job: Job, backbone: Backbone, task: Task, tokens: Tokens, decoded: Decoded, *, adapter: Attachable | None = None
-) -> None:
-    """Write the reference into the folder of a run's adapter, by what it answered to all test rows (N,)."""
+    job: Job, backbone: Backbone, task: Task, tokens: Tokens, decoded: Decoded, *, adapter: Attachable | None = None,
+    vectors: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """Write the reference into the folder of a run's adapter, by what it answered to all test rows (N,).
+
+    `vectors` are those of the rows that are kept with one, where they are known already.
+    """
     if job.figures is None:
         return
     texts = TextFigures.read(job.figures)
     rows, first = texts.kept.rows, texts.kept.with_vectors
-    # Test rows, and not those that it was trained on: of these it is surer, and makes other vectors.
-    vectors = embed(backbone, tokens.take(first), "mean", batch_size=job.config.evaluation_batch_size, adapter=adapter)
+    if vectors is None:
+        # Test rows, and not those that it was trained on: of these it is surer, and makes other vectors.
+        size = job.config.evaluation_batch_size
+        vectors = embed(backbone, tokens.take(first), "mean", batch_size=size, adapter=adapter)
     answers = answers_of(task, Decoded(decoded.predictions[rows], decoded.scores[rows]))
     source = f"the test rows of {job.run.dataset_name}"
     reference = AdapterReference.of(

@@ -1,6 +1,6 @@
 """A run that trains by steps: the loop's member with what a study keeps of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from afina.adapters.adapter import Adapter, build_adapter, save_adapter
 from afina.adapters.record import AdapterRecord
+from afina.backbone.attachment import Attachment
+from afina.backbone.head import Hidden
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.token_files import load_tokens
@@ -23,14 +25,14 @@ from afina.optimisers.base import Trained
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Race
 from afina.study.job import Job
-from afina.study.kept_reference import keep_reference
+from afina.study.kept_reference import SeenVectors, keep_reference
 from afina.study.kept_steps import KeptSteps, kept_after
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Decoded
 from afina.train.loop import Member, Position
 from afina.train.optimiser import By, Course, Optimiser, steps_by
 
-__all__ = ["Best", "Data", "Running", "load_data", "save_run", "start_running"]
+__all__ = ["Best", "Data", "Running", "keeping_vectors", "load_data", "save_run", "start_running"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,8 @@ class Running:
     task: Task | None = None
     """Its data set's task, with what was chosen for this run on the development split (`Task.developed`)."""
     decoded: Decoded | None = None
+    vectors: np.ndarray | None = None
+    """Those of some of the test rows as it made them in the end, where the evaluation had them at hand."""
     best: Best | None = None
     error: str | None = None
     lost: Race | None = None
@@ -266,6 +270,31 @@ def _teaching(job: Job, data: Data, backbone: Backbone) -> Teaching | None:
     )  # fmt: skip
 
 
+def keeping_vectors(
+    runs: Sequence[Running], attached: Attachment, tokens: Tokens
+) -> Callable[[np.ndarray, list[Hidden]], None] | None:
+    """Return what keeps vectors of an evaluation of the test rows, for those of its runs that have come to their end.
+
+    None where there is nothing to keep, or the evaluation does not have it.
+    """
+    # Of several processes each sees but its own rows.
+    if attached.backbone.team.size > 1 or not attached.gives_whole(tokens):
+        return None
+    taking: dict[int, SeenVectors] = {}
+    for place, run in enumerate(runs):
+        taker = None if run.member.training else SeenVectors.of(run.job, attached.backbone, tokens)
+        if taker is not None:
+            taking[place], run.vectors = taker, taker.vectors
+    if not taking:
+        return None
+
+    def see(rows: np.ndarray, hidden: list[Hidden]) -> None:
+        for place, taker in taking.items():
+            taker.see(rows, hidden[place])
+
+    return see
+
+
 def save_run(run: Running, backbone: Backbone) -> None:
     """Write a finished run's adapter, and what it answered on the test rows, into its folder."""
     job, decoded = run.job, run.decoded
@@ -279,7 +308,7 @@ def save_run(run: Running, backbone: Backbone) -> None:
     )  # fmt: skip
     save_adapter(job.folder / "adapter", run.member.adapter, backbone, record)
     task, labels = run.settled, run.data.rows("test").labels
-    keep_reference(job, backbone, task, run.data.rows("test"), decoded, adapter=run.adapter)
+    keep_reference(job, backbone, task, run.data.rows("test"), decoded, adapter=run.adapter, vectors=run.vectors)
     write_predictions(
         job.folder / "predictions.parquet", task.shown(labels), task.shown(decoded.predictions), decoded.scores
     )

@@ -24,7 +24,7 @@ from afina.study.cohort_plan import Sharing
 from afina.study.events import Observer
 from afina.study.job import Job
 from afina.study.race import lost_words, rung_steps, standings, who_leaves
-from afina.study.running import Best, Data, Running, save_run, start_running
+from afina.study.running import Best, Data, Running, keeping_vectors, save_run, start_running
 from afina.study.state_files import CHECKPOINT, first_steps
 from afina.study_parts import RaceSpec
 from afina.train.checkpoint import damaged, read_checkpoint, write_checkpoint
@@ -232,9 +232,8 @@ class Training:
         """Return each run's metric on the development split; what was last decoded of the test split stays."""
         tested = [run.decoded for run in runs]
         self._evaluate("validation", runs)
-        values: list[float] = []
+        values = [run.measured("validation")[run.data.task.metric] for run in runs]
         for run, test in zip(runs, tested, strict=True):
-            values.append(run.measured("validation")[run.data.task.metric])
             run.decoded = test
         return values
 
@@ -245,11 +244,12 @@ class Training:
             def tick(done: int, rows: int = len(tokens)) -> None:
                 self.send(events.Evaluate(split=split, done=done, rows=rows))
 
+            size, keeps = self.config.evaluation_batch_size, split == "test" and not choose
             for group in self.passes.groups([run for run in runs if run.data is data]):
                 with self.monitor.phase("evaluate"):
                     attached = self.passes.attached([run.adapter for run in group], training=False)
-                    size = self.config.evaluation_batch_size
-                    predictions = predict_logits(attached, tokens, batch_size=size, tick=tick)
+                    see = keeping_vectors(group, attached, tokens) if keeps else None
+                    predictions = predict_logits(attached, tokens, batch_size=size, tick=tick, see=see)
                     for run, logits in zip(group, predictions, strict=True):
                         if choose:
                             run.task = data.task.developed(tokens, logits)

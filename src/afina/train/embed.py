@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.attachable import Attachable
+from afina.backbone.attachment import Attachment
 from afina.backbone.head import Head
 from afina.backbone.load import Backbone, load_backbone
 from afina.backbone.pooling import pooled

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from afina.backbone.attachment import Attachment
+from afina.backbone.head import Hidden
 from afina.data.tokens.batching import evaluation_batches
 from afina.data.tokens.tokens import IGNORED, Tokens
 
@@ -18,11 +19,13 @@ def predict_logits(
     *,
     batch_size: int,
     tick: Callable[[int], None] | None = None,
+    see: Callable[[np.ndarray, list[Hidden]], None] | None = None,
 ) -> list[np.ndarray]:
     """Return each adapter's logits (N, K), for words where words have labels, or what its task computes in their place.
 
     Rows are sorted by length, so that there is little padding; a batch holds the same rows for every adapter, `batch_size`
-    in all. There are no gradients and no dropout. `tick` is called with the number of rows done after each batch.
+    in all. There are no gradients and no dropout. `tick` is called with the number of rows done after each batch,
+    `see` with the rows of each batch and the states of all their tokens, as each adapter makes them.
     """
     attached.train(False)
     members = len(attached.adapters)
@@ -34,9 +37,12 @@ def predict_logits(
         # A batch holds so many rows in all, whoever they are of, so that more members take no more memory.
         for rows in evaluation_batches(tokens.lengths * tokens.choices * members, max(1, batch_size // members)):
             batch = attached.batch([(tokens, team.share(rows))] * members)
-            for part, logits, labels in zip(parts, attached.outputs(batch), batch.labels, strict=True):
+            seen = attached.seen(batch, whole=see is not None)
+            for part, (_, logits), labels in zip(parts, seen, batch.labels, strict=True):
                 labelled = logits[labels != IGNORED] if tokens.by_word else logits
                 part.append(labelled if team.counts(rows) else labelled[:0])
+            if see is not None:
+                see(rows, [hidden for hidden, _ in seen])
             order.append(rows)
             done += len(rows)
             if tick is not None:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.attachable import Attachable
+from afina.backbone.attachment import Attachment
 from afina.backbone.flight import Pass, Read
 from afina.backbone.inputs import padded_behind
 from afina.backbone.kept import new_cache

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from afina.backbone.anatomy import Site
-from afina.backbone.attachment import Attachable, Attachment
+from afina.backbone.attachable import Attachable
+from afina.backbone.attachment import Attachment
 from afina.backbone.branch import AttentionBranch, Placed, PromptBranch
 from afina.backbone.configuration import window_of
 from afina.backbone.flight import Pass, Read
