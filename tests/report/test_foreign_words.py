@@ -105,4 +105,5 @@ def test_ctrl_c_in_the_first_second_is_one_sentence() -> None:
             process.send_signal(signal.SIGINT)
             rest = process.stderr.read()
         assert "Traceback" not in rest
-        assert process.returncode in (0, 130)
+        # Or by the signal itself: once the command has printed all and the interpreter is ending, nobody handles it any more.
+        assert process.returncode in (0, 130, -signal.SIGINT)
