@@ -29,6 +29,7 @@ def inspect(
     json_file: str | Path | None = None,
     tokenizer: str | None = None,
     similarity: float = 0.8,
+    test: str | Path | None = None,
     plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
@@ -37,10 +38,11 @@ def inspect(
     tick: Tick | None = None,
     language: str = "en",
 ) -> "Inspection":
-    """Say what a file holds, read once: lengths, duplicates, empty sides, labels, languages, personal data.
+    """Say what a file holds, read once: lengths, duplicates, doubted labels, languages, personal data, leaked test rows.
 
     `html`, in this language, and `json_file` are written as well, over what is there only with `force`. Lengths are in
-    tokens of the `tokenizer`'s model, or as `tokens` counts a text's, and in words unless either is given.
+    tokens of the `tokenizer`'s model, or as `tokens` counts a text's, and in words unless either is given. Rows of a file
+    `test` are looked for among those of `file`.
     """
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
@@ -50,10 +52,10 @@ def inspect(
     from afina.words.language import Words
 
     # What may not be overwritten is said before a large file is read.
-    check_outputs((html, json_file), (file,), force=force)
+    check_outputs((html, json_file), (file,) if test is None else (file, test), force=force)
     inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
-        similarity=similarity, tick=tick,
+        similarity=similarity, test=test, tick=tick,
     )  # fmt: skip
     figures = json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)
     for path, content in ((html, inspection_page(inspection, Words(language))), (json_file, figures)):

@@ -37,6 +37,12 @@ def inspect(
     similarity: Annotated[
         float, typer.Option("--similarity", min=0.05, max=1, help="From which rows count as near-duplicates.")
     ] = 0.8,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            "--test", metavar="FILE", help="Test rows: count those that stand in the file too, word for word or nearly."
+        ),
+    ] = None,
     plain: Plain = None,
     user: User = None,
     assistant: Assistant = None,
@@ -49,9 +55,9 @@ def inspect(
     language: Language = "en",
     format: Format = "table",
 ) -> None:
-    """Say what a file holds: lengths, duplicates, empty sides, labels, languages, personal data.
+    """Say what a file holds: lengths, duplicates, empty sides, labels and doubts of them, languages, personal data.
 
-    Example: `afina data inspect chats.txt --html chats.html --tokenizer minilm`
+    Example: `afina data inspect train.csv --test test.csv --html train.html --tokenizer minilm`
     """
     from afina import api
     from afina.words.language import Words
@@ -59,7 +65,7 @@ def inspect(
     console, words = console_for(format), Words(language)
     with counting(console, words("reading {file}", file=file.name), words) as tick:
         inspection = api.data.inspect(
-            file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, plain=plain,
+            file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, test=test, plain=plain,
             speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), force=force,
             tick=tick, language=language,
         )  # fmt: skip

@@ -39,7 +39,7 @@ def show_files(console: "Console", out: Path, rejects: Path | None, words: "Word
 
 def show_inspection(console: "Console", inspection: Any, words: "Words") -> None:
     """Print what a file holds (`afina.corpus.inspect.Inspection`)."""
-    from afina.corpus.inspect_page import COLUMNS, balance_lines, findings, kind_of, unit_of
+    from afina.corpus.inspect_page import COLUMNS, balance_lines, doubt_lines, findings, kind_of, unit_of
 
     rows = words.counted(inspection.rows, "{count} row", "{count} rows")
     forms = ", ".join(words.note(form) for form in inspection.forms)
@@ -60,8 +60,19 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
     ):
         if counts:
             console.print(f"{words(name)}: {_listed(counts, words)}", highlight=False)
-    for warn, line in balance_lines(inspection, words):
+    for warn, line in (*doubt_lines(inspection, words), *balance_lines(inspection, words)):
         console.print(f"  {line}", style="yellow" if warn else "", highlight=False, markup=False)
+    shown = []
+    if inspection.noise is not None and inspection.noise.is_told:
+        shown += [f"{row.place}: {row.label} → {row.suggested}: {row.text}" for row in inspection.noise.rows[:_SHOWN]]
+    for row in inspection.leaks.rows[:_SHOWN] if inspection.leaks is not None else ():
+        shown.append(f"{row.test} = {row.train} ({words.number(row.similarity, 2)}): {row.text}")
+    for line in shown:
+        console.print(f"    {line}", style="dim", highlight=False, markup=False)
+
+
+_SHOWN = 3
+"""Rows that are shown of doubted labels, and of leaked test rows; the page and the JSON have more."""
 
 
 def _listed(counts: Mapping[str, int], words: "Words", most: int = 8) -> str:

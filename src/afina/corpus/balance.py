@@ -44,6 +44,12 @@ class AxisBalance:
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "too_small": list(self.too_small), "is_uneven": self.is_uneven}
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "AxisBalance":
+        """Return what `as_dict` gave; raises `KeyError` or `TypeError` for anything else."""
+        plain = {name: values[name] for name in ("axis", "counts", "several", "p_value")}
+        return cls(**plain, too_small=tuple(values["too_small"]))
+
 
 @dataclass(frozen=True)
 class LabelRows:

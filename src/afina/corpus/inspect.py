@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from afina.corpus.balance import AxisBalance, Balance, LabelRows
+from afina.corpus.label_noise import LabelNoise, LabelNoiseSearch
 from afina.corpus.languages import language_of
+from afina.corpus.leaks import Leaks, TrainMarks
 from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.personal import KINDS, find_personal
@@ -94,12 +96,17 @@ class Inspection:
     """Rows, mean length in `unit` and languages of each label; none where there are none, one, or more than 50."""
     groups: list[AxisBalance]
     """Labels by groups of people, found by words, likewise."""
+    noise: LabelNoise | None = None
+    """Labels that are doubted; None where there is nothing to doubt them by."""
+    leaks: Leaks | None = None
+    """Rows of the test file that stand among these rows; None without one."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
             **vars(self), "lengths": {name: vars(value) for name, value in self.lengths.items()},
             "by_label": {label: vars(rows) for label, rows in self.by_label.items()},
             "groups": [axis.as_dict() for axis in self.groups],
+            "noise": self.noise and self.noise.as_dict(), "leaks": self.leaks and self.leaks.as_dict(),
         }  # fmt: skip
 
 
@@ -116,7 +123,7 @@ class _Tally:
         )
         self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
         self.examples: dict[str, list[list[str]]] = {}
-        self.balance = Balance()
+        self.balance, self.noise = Balance(), LabelNoiseSearch()
 
     def example(self, kind: str, place: str, text: str) -> None:
         examples = self.examples.setdefault(kind, [])
@@ -145,6 +152,7 @@ class _Tally:
             self.labels[label or "(none)"] += 1
             if label is not None:
                 self.balance.add(text, label, self.whole[-1], language)
+                self.noise.add(text, label, row.place)
             # A label that is written with invisible signs is learned without them, which is said.
             self.retouched += label is not None and label != row.label
         if row.messages:
@@ -177,22 +185,28 @@ def inspect_file(
     tokens: Callable[[str], int] | None = None,
     tokenizer: str | None = None,
     similarity: float = 0.8,
+    test: str | Path | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> Inspection:
     """Read a file of any size and form once and say what it holds.
 
     `how` says how it is read; `tokens` counts a text's tokens, by the tokenizer called `tokenizer`, and words are counted
-    without it. Raises `UsageError` where the file holds no row.
+    without it. Rows of a file `test`, read likewise, are looked for among the file's. Raises `UsageError` where either holds
+    no row.
     """
     path = Path(path)
     source = SourceFile(path)
     tally = _Tally(tokens or (lambda text: len(text.split())))
+    # The test rows first: what is wrong with their file is said before a large one is read.
+    tested = None if test is None else _Tested(Path(test), how)
     rows = 0
     with tempfile.TemporaryFile() as marks:
         for rows, row in enumerate(read_interactions(source, how), start=1):
             text = tally.add(row)
             if text is not None:
-                marks.write(signature(text).tobytes())
+                marks.write((made := signature(text)).tobytes())
+                if tested is not None:
+                    tested.pass_by(text, made, row.place)
             if tick is not None and rows % 200 == 0:
                 tick(rows)
         if not tally.digests:
@@ -219,5 +233,28 @@ def inspect_file(
         labels={} if many else dict(tally.labels.most_common()), languages=dict(tally.languages.most_common()),
         personal={kind: tally.personal[kind] for kind in KINDS if tally.personal[kind]}, personal_rows=tally.personal_rows,
         forms=dict(tally.forms), problems=dict(tally.problems.most_common()), seen=dict(source.seen), examples=tally.examples,
-        by_label=tally.balance.by_label(), groups=tally.balance.by_group(),
+        by_label=tally.balance.by_label(), groups=tally.balance.by_group(), noise=tally.noise.found(),
+        leaks=None if tested is None else tested.found(similarity),
     )  # fmt: skip
+
+
+class _Tested:
+    """Holds the rows of a test file, and what tells again the rows among which they are looked for."""
+
+    def __init__(self, path: Path, how: Reading | None) -> None:
+        """Read the file; raises `UsageError` where no row of it can be read."""
+        self._rows = [row for row in read_interactions(SourceFile(path), how) if not row.problem]
+        if not self._rows:
+            raise UsageError(f"{path}: none of its rows can be read, so that there are no test rows to look for.")
+        self._marks, self._places = TrainMarks(), list[str]()
+
+    def pass_by(self, text: str, made: np.ndarray, place: str) -> None:
+        """Take a row among which the test rows are looked for, with its signature."""
+        self._marks.add(text, made)
+        self._places.append(place)
+
+    def found(self, similarity: float) -> Leaks:
+        texts = [row.all_text for row in self._rows]
+        return self._marks.found_in(
+            texts, similarity, train=self._places.__getitem__, test=lambda row: self._rows[row].place
+        )

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-from afina.corpus.balance import FEWEST
 from afina.corpus.inspect import Inspection, Lengths
+from afina.corpus.told import leak_lines, lines_by_group, noise_lines
 from afina.words.language import Words
 
-__all__ = ["COLUMNS", "balance_lines", "findings", "inspection_page", "kind_of", "unit_of"]
+__all__ = ["COLUMNS", "balance_lines", "doubt_lines", "findings", "inspection_page", "kind_of", "unit_of"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3;--wash:#f4f6f8;--bar:#0b62a3;--warn:#8a4b00}
@@ -25,8 +25,6 @@ td.text{text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}
 """
 
 
-_SHOWN_LABELS = 6
-"""Labels whose shares are told of each group."""
 COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
 """Columns of the table of lengths."""
 
@@ -71,35 +69,12 @@ def findings(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
 
 def balance_lines(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
     """Say how labels are shared out among groups, a line each, and whether chance does not explain it."""
-    lines = []
-    for axis in inspection.groups:
-        parts = []
-        for group, counts in axis.counts.items():
-            if group in axis.too_small:
-                continue
-            total = sum(counts.values())
-            shares = ", ".join(
-                f"{label} {words.number(100 * counts.get(label, 0) / total)}%"
-                for label in list(inspection.by_label)[:_SHOWN_LABELS]
-            )
-            parts.append(f"{group} ({words.number(total)}): {shares}")
-        if axis.p_value is None:
-            continue
-        p = words.written("< 0.001" if axis.p_value < 0.001 else f"= {axis.p_value:.3f}")
-        line = words(
-            "{axis}: labels differ by group (p {p}): {parts}"
-            if axis.is_uneven
-            else "{axis}: labels as chance may share them out (p {p}): {parts}",
-            axis=axis.axis, p=p, parts="; ".join(parts),
-        )  # fmt: skip
-        lines.append((axis.is_uneven, line))
-    small = [f"{axis.axis}: {', '.join(axis.too_small)}" for axis in inspection.groups if axis.too_small]
-    if small:
-        sentence = words(
-            "groups with fewer than {count} rows, not compared: {groups}", count=FEWEST, groups="; ".join(small)
-        )
-        lines.append((False, sentence))
-    return lines
+    return lines_by_group(inspection.groups, list(inspection.by_label), words)
+
+
+def doubt_lines(inspection: Inspection, words: Words) -> list[tuple[bool, str]]:
+    """Say which test rows stand among these rows, and which labels are doubted, a line each, and whether it asks for care."""
+    return [*leak_lines(inspection.leaks, words), *noise_lines(inspection.noise, words)]
 
 
 def _label_table(inspection: Inspection, words: Words) -> str:
@@ -139,6 +114,9 @@ def inspection_page(inspection: Inspection, words: Words) -> str:
             parts.append(f"<h2>{escape(_begun(words(title)))}</h2>{_bars(counts, words)}")
     if inspection.by_label:
         parts.append(f"<h2>{escape(_begun(words('by label')))}</h2>{_label_table(inspection, words)}")
+    if lines := doubt_lines(inspection, words):
+        listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(line)}</li>" for warn, line in lines)
+        parts.append(f"<h2>{escape(words('Test rows and labels'))}</h2><ul>{listed}</ul>")
     if lines := balance_lines(inspection, words):
         listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(line)}</li>" for warn, line in lines)
         limits = words(

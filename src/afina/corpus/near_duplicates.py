@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-__all__ = ["PERMUTATIONS", "digest", "first_of_each", "signature", "similar"]
+__all__ = ["PERMUTATIONS", "digest", "first_of_each", "most_alike", "signature", "similar"]
 
 PERMUTATIONS = 128
 _PIECE = 5
@@ -23,6 +23,8 @@ _OFFSETS = _random.integers(0, 1 << 63, PERMUTATIONS, dtype=np.uint64)
 _POWERS = np.uint64(0x9E3779B97F4A7C15) ** np.arange(_PIECE, dtype=np.uint64)
 _NOT_WORD = re.compile(r"[\W_]+")
 _BLOCK = 4_096
+_MET = 64
+"""Texts of one band that another text is compared with."""
 
 
 def _normal(text: str) -> str:
@@ -93,13 +95,43 @@ def first_of_each(signatures: np.ndarray, threshold: float) -> np.ndarray:
     return first
 
 
+def most_alike(signatures: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each of N signatures the number of the one among M others that it is most like, and how alike they are.
+
+    The number is -1 where none is similar from `threshold` on. Both may be memory maps; what is alike is found by bands, as
+    in `first_of_each`.
+    """
+    best, alike = np.full(len(signatures), -1), np.zeros(len(signatures))
+    if not len(others):
+        return best, alike
+    for band in range(0, PERMUTATIONS, _ROWS):
+        ours, theirs = (_keys(each, band) for each in (signatures, others))
+        order = np.argsort(theirs, kind="stable")
+        begins, ends = (np.searchsorted(theirs[order], ours, side=side) for side in ("left", "right"))
+        for row in np.flatnonzero(ends > begins):
+            # A few of those that share a band: of thousands that are equal each is as good as the first.
+            near = order[begins[row] : min(ends[row], begins[row] + _MET)]
+            similarity = similar(signatures[row], others[near])
+            place = int(similarity.argmax())
+            # The first of equals, whichever band it was met in: the answer does not depend on the order of bands.
+            if (similarity[place], -near[place]) > (alike[row], -best[row]) and similarity[place] >= threshold:
+                best[row], alike[row] = near[place], similarity[place]
+    return best, alike
+
+
+def _keys(signatures: np.ndarray, band: int) -> np.ndarray:
+    """Return a number for each signature's minima of a band."""
+    keys: np.ndarray = np.ascontiguousarray(signatures[:, band : band + _ROWS]).view(np.uint64)[:, 0]
+    return keys
+
+
 def _candidates(signatures: np.ndarray) -> np.ndarray:
     """Return pairs (later, earlier) of rows that share a band, sorted and each once."""
     candidates = np.zeros((0, 2), dtype=np.int64)
     for band in range(0, PERMUTATIONS, _ROWS):
         # Texts that agree in all minima of a band are likely similar; only such pairs are compared, and never all with
         # all.
-        keys = np.ascontiguousarray(signatures[:, band : band + _ROWS]).view(np.uint64)[:, 0]
+        keys = _keys(signatures, band)
         order = np.argsort(keys, kind="stable")
         # A row's key and the next one's differ at the end of a group.
         ends = np.flatnonzero(np.diff(keys[order], append=keys[order[-1:]] + np.uint64(1))) + 1

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import afina
 from afina.report.diagrams import diagram_figure
+from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
 from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
 from afina.report.tables import (
@@ -93,6 +94,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
         parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")
         parts += [part for group in wrong for part in _mistakes(group, words)]
     parts += [part for group in material.groups for part in _diagrams(group, words)]
+    parts += _data(material, words)
     further = ((material.left, race_table), (material.cohorts, cohort_table), (material.missing, missing_table))
     for present, table in further:
         if present:
@@ -203,6 +205,24 @@ def _diagrams(group: Group, words: Words) -> list[str]:
         f"<p class=note>{escape(words(own.note))}</p>{diagram_figure(own, words)}"
         for own in group.diagrams if group.verdict is not None
     ]  # fmt: skip
+
+
+def _data(material: Material, words: Words) -> list[str]:
+    """Show what the rows were like before anything was trained."""
+    if not (sets := examined_sets(material)):
+        return []
+    parts = [f"<h2>{escape(words('The data, before training'))}</h2>"]
+    for examined in sets:
+        lines = "".join(
+            f"<li>{'<b>' if warn else ''}{escape(line)}{'</b>' if warn else ''}</li>"
+            for warn, line in data_lines(examined, words)
+        )
+        tables = "".join(html_table(_short(table)) for table in data_tables(examined, words))
+        parts.append(
+            f"<h3>{escape(examined.name)}</h3><ul>{lines}</ul>{_fold(words('Rows behind it'), tables) if tables else ''}"
+        )
+    limits = words("Groups found by words are rows that hold those words, not people; gaps in them have many causes.")
+    return [*parts, f"<p class=note>{escape(limits)}</p>"]
 
 
 def _short(table: Table) -> Table:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from afina.card.write import write_cards
 from afina.errors import UsageError
+from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.formats import FORMATS
 from afina.report.mistakes import mistake_tables, wrong_table
 from afina.report.page import page
@@ -104,6 +105,7 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     tables += [table for group in material.groups if (table := type_table(group, words))]
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
     tables += [table for group in material.groups if group.mistakes for table in mistake_tables(group.mistakes, words)]
+    tables += [table for own in examined_sets(material) for table in data_tables(own, words)]
     tables += in_layout
     if material.left:
         tables.append(race_table(material, words))
@@ -133,6 +135,9 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
             *(Text(d, style="yellow") for d in doubts(group.cells).learning(words)),
         ]
         parts += [shown_table(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
+    # Of the data only what asks for care: the page has all of it.
+    warned = [(own.name, line) for own in examined_sets(material) for warn, line in data_lines(own, words) if warn]
+    parts += [Text(f" {name}: {line}", style="yellow") for name, line in warned]
     if material.left:
         parts.append(shown_table(race_table(material, words)))
     if material.failed:

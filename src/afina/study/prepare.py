@@ -29,6 +29,7 @@ from afina.errors import UsageError
 from afina.methods.base import registry
 from afina.results.test_rows import write_test_rows
 from afina.study.data import develops, study_data
+from afina.study.kept_examination import keep_examination
 from afina.study.kept_reference import keep_figures
 from afina.tasks.base import TASKS, Task, readers
 
@@ -104,7 +105,7 @@ def prepare(
         splits = _tokenised(rows, model, shape, tokenizer, made, limit)
         save_tokens(path, splits)
     if not (on_validation or made.writes):
-        write_test_rows(directory, data)
+        _keep_rows(data, directory)
 
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     of_model = (model_note(model), *assumed, surplus, *_unread_notes(config, made), *_end_notes(made, tokenizer))
@@ -132,6 +133,12 @@ def prepare(
         assumed=assumed,
         figures=keep_figures(config, data, made, directory) if not on_validation else None,
     )
+
+
+def _keep_rows(data: TextDataset, directory: Path) -> None:
+    """Keep in the study's folder what its report shows of the rows."""
+    write_test_rows(directory, data)
+    keep_examination(data, directory)
 
 
 def _tokenizer(config: StudyConfig, model: str, data: TextDataset) -> Any:
