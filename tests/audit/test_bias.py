@@ -13,7 +13,6 @@ from afina.audit.bias.by_group import Looked, group_drafts
 from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import finished
 from afina.audit.bias.frames import framed
-from afina.audit.bias.gaps import RATES, gap_of, permuted_ps, rates_of
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.questions import BiasSettings, questions
 from afina.audit.bias.run import audit_bias
@@ -21,6 +20,7 @@ from afina.data.groups.grouping import NONE, Grouping, by_column, by_words, cros
 from afina.data.groups.word_lists import read_word_lists
 from afina.data.rows import Rows
 from afina.errors import UsageError
+from afina.measure.gaps import RATES, gap_of, permuted_ps, rates_of
 from afina.results.findings.audited import read_findings
 from afina.results.findings.finding import Finding, Subject
 from afina.study.study import Study

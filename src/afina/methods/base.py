@@ -18,6 +18,7 @@ from afina.checked import MadeInPython
 from afina.errors import AfinaError, UsageError
 from afina.methods.peft_form import PeftForm
 from afina.methods.rates import RateRule
+from afina.mitigation.base import make_mitigation
 from afina.optimisers.base import OptimiserKind, make_optimiser
 from afina.precision import QUANTISED
 from afina.registry import Registry, listing
@@ -109,6 +110,8 @@ class Method(MadeInPython):
     """Largest norm of a step's gradient; None for no limit."""
     optimiser: str | dict[str, Any] = "adamw"
     """The optimiser: its name, or {name: {setting: value}}; this too is the study's unless a method has its own."""
+    mitigate: str | dict[str, Any] | None = None
+    """A mitigation of bias, of texts with one class each: `reweigh`, `balance` or `swap`, or {name: {setting: value}}."""
     length_normalisation: float = 0.0
     """Weight of T-Few's loss of that name, for `task: choices` (`tasks/choices.py`); nothing elsewhere."""
     unlikelihood: float = 0.0
@@ -133,6 +136,11 @@ class Method(MadeInPython):
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise UsageError(f"{self.name}: gradient_clip should be above 0 or null, not {self.gradient_clip:g}.")
         make_optimiser(self.optimiser, self.name)
+        mitigation = None if self.mitigate is None else make_mitigation(self.mitigate, f"{self.name}: ")
+        if mitigation is not None and mitigation.takes_steps and self.gradient_free:
+            raise UsageError(
+                f"{self.name}: it takes no steps, whose rows could be weighed or drawn; take mitigate: swap."
+            )
         for key, value in self.loss_weights().items():
             if value < 0:
                 raise UsageError(f"{self.name}: {key} should be at least 0, not {value:g}.")
@@ -237,11 +245,13 @@ class Method(MadeInPython):
         """Return all settings as JSON-able values."""
         values = dataclasses.asdict(self)
         # Lists for tuples, as JSON and YAML have no tuples and what is compared is what was read.
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        # Left out where there is none, so that what is kept of a run is what it was before there were any.
+        return {key: value for key, value in listed.items() if key != "mitigate" or value is not None}
 
     def changed_settings(self) -> dict[str, Any]:
         defaults = type(self)().settings()
-        return {key: value for key, value in self.settings().items() if value != defaults[key]}
+        return {key: value for key, value in self.settings().items() if value != defaults.get(key)}
 
 
 METHODS: Registry[type[Method]] = Registry("method", "afina.methods")

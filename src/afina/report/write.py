@@ -17,6 +17,7 @@ from afina.errors import UsageError
 from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.formats import FORMATS
 from afina.report.mistakes import mistake_tables, wrong_table
+from afina.report.mitigated import mitigation_table
 from afina.report.page import page
 from afina.report.published import Reference, published_tables
 from afina.report.tables import (
@@ -106,6 +107,7 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
     tables += [table for group in material.groups if group.mistakes for table in mistake_tables(group.mistakes, words)]
     tables += [table for own in examined_sets(material) for table in data_tables(own, words)]
+    tables += [own for group in material.groups if (own := mitigation_table(group, material.directory, words))]
     tables += in_layout
     if material.left:
         tables.append(race_table(material, words))
@@ -135,6 +137,11 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
             *(Text(d, style="yellow") for d in doubts(group.cells).learning(words)),
         ]
         parts += [shown_table(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
+    parts += [
+        shown_table(_columns(own, (0, 2, 3, 4)))  # false positives and negatives stand on the page
+        for group in material.groups
+        if (own := mitigation_table(group, directory, words)) is not None
+    ]
     # Of the data only what asks for care: the page has all of it.
     warned = [(own.name, line) for own in examined_sets(material) for warn, line in data_lines(own, words) if warn]
     parts += [Text(f" {name}: {line}", style="yellow") for name, line in warned]
@@ -191,10 +198,15 @@ def _one_line(table: Table) -> Table:
 def _narrow(table: Table) -> Table:
     """Keep the columns that fit a terminal of 80: method, metrics, memory, time and trainable parameters."""
     # What is left out here stands on the page and in the files.
-    keep = (0, 1, 2, 3, 4, 6)
+    return _columns(table, (0, 1, 2, 3, 4, 6))
+
+
+def _columns(table: Table, keep: tuple[int, ...]) -> Table:
+    """Return a table of some of its columns, the first of which alone are words."""
     rows = [[row[place] for place in keep] for row in table.rows]
     strong = frozenset((row, keep.index(column)) for row, column in table.strong if column in keep)
-    return replace(table, columns=[table.columns[place] for place in keep], rows=rows, strong=strong)
+    columns = [table.columns[place] for place in keep]
+    return replace(table, columns=columns, rows=rows, strong=strong, words=1)
 
 
 def shown_table(table: Table) -> TerminalTable:

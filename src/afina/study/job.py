@@ -39,6 +39,9 @@ class Job:
     figures: Path | None = None
     """The file of what the texts alone tell, for the reference of `afina watch`; None where none is kept."""
 
+    mitigated: Path | None = None
+    """The file of how its rows weigh, or in what cells they are balanced, where it has a mitigation of bias."""
+
     @property
     def folder(self) -> Path:
         return self.directory / "runs" / self.run.id
@@ -52,7 +55,10 @@ class Job:
     def originals(self) -> dict[str, Any]:
         """Return the digests of what the run learns from: the rows, the parts of the model, and its teacher."""
         taught = {} if self.taught is None else {"teacher": self.taught.folder.name}
-        return {"data": self.fingerprint.get("data"), "model": dict(self.fingerprint.get("model") or {}), **taught}
+        changed = {} if self.mitigated is None else {"mitigated": self.mitigated.name}
+        return {
+            "data": self.fingerprint.get("data"), "model": dict(self.fingerprint.get("model") or {}), **taught, **changed,
+        }  # fmt: skip
 
     def check_originals(self, state: Mapping[str, Any]) -> None:
         """Raise `AfinaError` for a checkpoint that was begun with another model, tokenizer or data of the same name."""

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from afina.dataset_spec import DatasetSpec
 from afina.distil.signal import make_signals
 from afina.errors import UsageError, nearest
 from afina.methods.base import Method, make_method, registry
+from afina.mitigation.base import make_mitigation
 from afina.results.result import Rate, Untried
 from afina.study.data import class_asked
 from afina.study_parts import MethodSpec
@@ -76,6 +77,7 @@ def expand(config: StudyConfig) -> list[Run]:
         raise UsageError(
             f"early_stopping: what each epoch gives tells the best, so evaluate cannot be {config.evaluate}; leave it out."
         )
+    config = _with_mitigations(config)
     signals = make_signals(config.distil)
     if config.teacher is None and (signals != make_signals(["soft"]) or config.teacher_weight != 0.5):
         raise UsageError(
@@ -99,6 +101,7 @@ def expand(config: StudyConfig) -> list[Run]:
         index: [(spec, _settle(spec, config, dataset)) for spec in config.methods]
         for index, dataset in enumerate(config.dataset)
     }
+    _check_mitigated(config, methods[0])
     # Of the first data set: precisions depend on methods, not on rows.
     precisions = {method.precision_on(config.precision) for _, method in methods[0]}
     if config.teacher is not None and (free := [spec.name for spec, method in methods[0] if method.gradient_free]):
@@ -125,6 +128,40 @@ def expand(config: StudyConfig) -> list[Run]:
         for seed in config.seeds
         for spec, method in methods[index]
     ]
+
+
+def _with_mitigations(config: StudyConfig) -> StudyConfig:
+    """Return the study with every method once for each of its mitigations; one that has its own stays as it is."""
+    specs = []
+    for spec in config.methods:
+        # `none` is a word for what is otherwise not said, also where a method says it for itself.
+        settings = {key: value for key, value in spec.settings.items() if (key, value) != ("mitigate", "none")}
+        for given in ["none"] if config.mitigate is None or "mitigate" in spec.settings else config.mitigate:
+            specs.append(
+                MethodSpec(name=spec.name, settings=settings | ({} if given == "none" else {"mitigate": given}))
+            )
+    return config.model_copy(update={"methods": specs})
+
+
+def _check_mitigated(config: StudyConfig, methods: Sequence[tuple[MethodSpec, Method]]) -> None:
+    """Raise `UsageError` for what cannot stand beside a mitigation."""
+    for spec, method in methods:
+        if method.mitigate is not None:
+            try:
+                make_mitigation(method.mitigate).axis()
+            except UsageError as error:
+                raise UsageError(f"{spec.label}: {error}") from None
+    mitigated = next((spec.label for spec, method in methods if method.mitigate is not None), None)
+    if mitigated is None:
+        return
+    if config.race is not None:
+        raise UsageError(
+            f"race: candidates learn from the same rows, and {mitigated} from others; leave one of both out."
+        )
+    if config.teacher is not None:
+        raise UsageError(
+            f"teacher: it is asked of the rows as they are, and {mitigated} changes them; leave one of both out."
+        )
 
 
 def _with_candidates(config: StudyConfig) -> tuple[StudyConfig, set[str]]:

@@ -71,6 +71,8 @@ class PreparedData:
     """The notes about the model, which a table of results repeats."""
     figures: Path | None
     """The file of what the texts alone tell, for the reference of `afina watch`."""
+    mitigated: Path | None = None
+    """The file of how rows weigh, or are balanced, for runs with a mitigation of bias."""
 
 
 def prepare(

@@ -1,5 +1,6 @@
 """A run that trains by steps: the loop's member with what a study keeps of it."""
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -242,6 +243,7 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
     )  # fmt: skip
     schedule = method.steps_beside(adapter.by_site(), total_steps)
 
+    mitigated = _mitigated(job)
     # A sum of many thousand losses: float32 would lose the small ones at its end.
     loss_sum = torch.zeros((), dtype=torch.float64, device=backbone.device)
     member = Member(
@@ -256,8 +258,21 @@ def start_running(job: Job, method: Method, backbone: Backbone, data: Data) -> R
         loss_sum,
         beside=beside,
         teaching=teaching,
+        weights=mitigated.get("weights"),
+        cells=mitigated.get("cells"),
     )
     return Running(job, data, member, trainable)
+
+
+def _mitigated(job: Job) -> dict[str, np.ndarray]:
+    """Return how a run's rows weigh, or their cells; raises `AfinaError` where that is gone since the study began."""
+    if job.mitigated is None:
+        return {}
+    try:
+        with np.load(job.mitigated, allow_pickle=False) as file:
+            return {name: file[name] for name in ("weights", "cells") if name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise AfinaError(f"{job.mitigated} is damaged or gone; run the same command again.") from None
 
 
 def _teaching(job: Job, data: Data, backbone: Backbone) -> Teaching | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from afina.card.write import language_of_card, write_own_card
 from afina.config import StudyConfig
-from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import Unexpected
 from afina.measure.hardware import fingerprint
 from afina.measure.metrics.base import EVALUATOR
@@ -22,6 +21,7 @@ from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, make_executor
 from afina.study.given_data import with_files
+from afina.study.mitigated import seen_by_runs, with_rate
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
 from afina.study.plan import Run, expand, remarks
 from afina.study.prepare import PreparedData, prepare
@@ -71,6 +71,7 @@ class Study:
         self.executor.check(self.config)
         self.runs = expand(self.config)
         self._folder = StudyFolder(self.directory, self.config)
+        self._seen: dict[str, PreparedData] = {}
         self.originals: Originals | None = None
         """Digests of the files of models and data; None until the study runs."""
         self.cache = self.directory / "cache"
@@ -150,7 +151,10 @@ class Study:
 
         finished = self._folder.finished(self.runs, observer)
         prepared = self._prepare(finished, before, observer)
-        self.runs = [self._with_rate(run, prepared.get((run.model, run.dataset))) for run in self.runs]
+        self._seen = seen_by_runs(
+            self.config, self.runs, prepared, self.directory, observer, on_validation=self.on_validation
+        )
+        self.runs = [with_rate(self.config, run, self._seen.get(run.id)) for run in self.runs]
         left = [run for run in self.runs if run.id not in finished]
         precision = self._choose_precision(left, prepared, observer)
         self._folder.write_resolved(
@@ -202,7 +206,7 @@ class Study:
 
         def job(run: Run) -> "Job":
             key = run.model, run.dataset
-            return replace(self._job(run, prepared[key], precision[run.model].precision), taught=taught.get(key))
+            return replace(self._job(run, self._seen[run.id], precision[run.model].precision), taught=taught.get(key))
 
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
 
@@ -280,7 +284,9 @@ class Study:
         if not self.executor.has_cohorts:
             return list(left)
         rows = {key: entry.train_rows for key, entry in prepared.items()}
-        cohorts = plan_cohorts(self.config, self.directory, self.runs, left, rows, fitting, outputs)
+        # Alone: what rows a run with a mitigation learns from no other one shares.
+        alike, waiting = ([run for run in each if run.method.mitigate is None] for each in (self.runs, left))
+        cohorts = plan_cohorts(self.config, self.directory, alike, waiting, rows, fitting, outputs)
         joined = {run.id for cohort in cohorts for run in cohort.runs}
         return [*cohorts, *(run for run in left if run.id not in joined)]
 
@@ -289,13 +295,6 @@ class Study:
         trials = Study(self.directory / "search", config, on_validation=True, executor=self.executor)
         trials.cache = self.cache
         return trials
-
-    def _with_rate(self, run: Run, prepared: PreparedData | None) -> Run:
-        """Return the run with its learning rate, of `auto` by what is known now; one that is finished has its own."""
-        if prepared is None:
-            return run
-        steps = steps_per_epoch(prepared.train_rows, self.config.batch_size) * self.config.epochs
-        return run.with_rate(steps=steps, width=prepared.width, speaks=prepared.speaks)
 
     def _job(self, run: Run, prepared: PreparedData, precision: str) -> "Job":
         """Return all that a process is told of a run.
@@ -308,6 +307,7 @@ class Study:
             run=run, config=self.config, directory=self.directory, tokens=prepared.tokens, task=prepared.task,
             columns=prepared.columns, precision=run.method.precision_on(precision), device=self._device(),
             train_evaluation_rows=prepared.train_evaluation_rows, assumed=prepared.assumed, figures=prepared.figures,
+            mitigated=prepared.mitigated,
             fingerprint=fingerprint(
                 data=prepared.digest, evaluator=EVALUATOR, protocol=self._protocol(precision),
                 model=self._models[run.model],

@@ -16,7 +16,7 @@ from afina.adapters.adapter import Adapter
 from afina.backbone.head import Hidden
 from afina.backbone.load import Backbone
 from afina.backbone.team import Team
-from afina.data.tokens.batching import epoch_batches
+from afina.data.tokens.batching import balanced_batches, epoch_batches
 from afina.data.tokens.tokens import Tokens
 from afina.distil.signal import Said
 from afina.distil.teaching import Teaching
@@ -72,6 +72,10 @@ class Member:
     """Parameters of the task's loss itself, by name (`Task.trained_beside`)."""
     teaching: Teaching | None = None
     """A teacher's part in the loss, where it has one."""
+    weights: np.ndarray | None = None
+    """Factor of each row's loss (N,), where rows do not all count the same."""
+    cells: np.ndarray | None = None
+    """Cell of each row (N,), -1 for none, where batches are to have as many rows of each."""
     _order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
@@ -83,7 +87,15 @@ class Member:
         epoch = self.position.epoch
         # Made once an epoch: the order is a matter of seed and epoch alone, so that a run that goes on has the same.
         if self._order[0] != epoch:
-            self._order = epoch, epoch_batches(self.tokens.lengths, self.batch_size, seed=self.seed, epoch=epoch)
+            lengths, size = self.tokens.lengths, self.batch_size
+            self._order = (
+                epoch,
+                (
+                    epoch_batches(lengths, size, seed=self.seed, epoch=epoch)
+                    if self.cells is None
+                    else balanced_batches(lengths, self.cells, size, seed=self.seed, epoch=epoch)
+                ),
+            )
         return self._order[1]
 
     @property
@@ -108,7 +120,15 @@ class Member:
         Where a teacher teaches, `seen` are the states that the head saw, and the rows' sequences as they stand. Of rows that
         do not count, since another process has them, the share is 0.
         """
-        value = self.task.loss(logits, labels, {**self.adapter.method.loss_weights(), **self.beside})
+        of_task = {**self.adapter.method.loss_weights(), **self.beside}
+        if self.weights is None or seen is None:
+            value = self.task.loss(logits, labels, of_task)
+        else:
+            # Rows that weigh the same at once: a loss is a sum over rows, whatever the task.
+            each = self.weights[seen[1]]
+            same = [(weight, np.flatnonzero(each == weight)) for weight in np.unique(each)]
+            parts = [weight * self.task.loss(logits[rows], labels[rows], of_task) for weight, rows in same]
+            value = torch.stack(parts).sum()
         if self.teaching is not None and seen is not None:
             hidden, order = seen
             value = self.teaching.loss(value, Said(self.task, self.adapter.head, hidden, logits, labels), order)

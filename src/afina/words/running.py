@@ -3,6 +3,9 @@
 __all__ = ["RUNNING_NOTES"]
 
 RUNNING_NOTES = {
+    "reweigh by {axis}: rows weigh from {low} to {high}": "reweigh por {axis}: as linhas pesam de {low} a {high}",
+    "balance by {axis}: {count} cells of group and label, of {low} to {high} rows, come equally often": "balance por {axis}: {count} células de grupo e rótulo, de {low} a {high} linhas, vêm com a mesma frequência",
+    "swap by {axis}: {count} rows are added with words swapped": "swap por {axis}: {count} linhas são acrescentadas com palavras trocadas",
     "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
     "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",
     "report_to: {name} was told no more, as it failed ({why}); the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois falhou ({why}); o estudo e os resultados seguem iguais",

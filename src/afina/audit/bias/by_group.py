@@ -8,9 +8,9 @@ import numpy as np
 
 from afina.audit.bias.answers import BiasRows, ClassAnswers
 from afina.audit.bias.drafts import Draft, chance_of, paired
-from afina.audit.bias.gaps import Gap, Rate, gap_measure, gap_of, permuted_ps, rates_of
 from afina.data.groups.grouping import NONE, Grouping
 from afina.measure.bootstrap import Estimate
+from afina.measure.gaps import Gap, Rate, gap_measure, gap_of, permuted_ps, rates_of
 from afina.results.certainty import wilson
 from afina.results.findings.audited import Cells
 from afina.results.findings.finding import Evidence, Finding, Subject

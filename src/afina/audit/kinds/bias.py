@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from afina.audit.base import Audit, Tell, audit
-from afina.audit.bias.gaps import RATES
 from afina.audit.bias.perturb import CHANGES
 from afina.audit.bias.questions import BiasSettings
 from afina.audit.bias.run import BiasAudit, audit_bias, gives_classes
+from afina.measure.gaps import RATES
 from afina.predictor.loading import Loading
 from afina.tasks.base import Task
 

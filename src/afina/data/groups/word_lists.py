@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class NamedGroup:
     name: str
     words: frozenset[str]
     person: Mapping[str, tuple[str, ...]]
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The words by language, lower-case, in their order."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,15 @@ def _group(axis: str, name: str, lists: Any, path: Path) -> NamedGroup:
     for key in lists:
         if key not in (*LANGUAGES, "person"):
             raise UsageError(f"{where} has an unknown key '{key}'{nearest(str(key), (*LANGUAGES, 'person'))}")
-    words = {word.casefold() for key in LANGUAGES for word in _texts(lists.get(key), f"{where}, {key}")}
+    listed = {key: tuple(word.casefold() for word in _texts(lists.get(key), f"{where}, {key}")) for key in LANGUAGES}
+    words = {word for each in listed.values() for word in each}
     if not words:
         raise UsageError(f"{where} has no words; give some under en or pt.")
     person = lists.get("person") or {}
     if not isinstance(person, dict) or set(person) - set(LANGUAGES):
         raise UsageError(f"{where}: 'person' should have names by language, en and pt.")
-    return NamedGroup(
-        name, frozenset(words), {key: tuple(_texts(value, f"{where}, person")) for key, value in person.items()}
-    )
+    people = {key: tuple(_texts(value, f"{where}, person")) for key, value in person.items()}
+    return NamedGroup(name, frozenset(words), people, listed)
 
 
 def _texts(values: Any, where: str) -> list[str]:

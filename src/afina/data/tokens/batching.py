@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WIDTH_STEP",
     "Batch",
+    "balanced_batches",
     "collate",
     "epoch_batches",
     "evaluation_batches",
@@ -77,6 +78,44 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int
     # The longest first: if memory does not suffice, that shows at once, and what it takes is asked for only once.
     longest = max(range(len(shuffled)), key=lambda i: lengths[shuffled[i]].max(), default=0)
     return [shuffled.pop(longest), *shuffled] if shuffled else []
+
+
+def balanced_batches(
+    lengths: np.ndarray, cells: np.ndarray, batch_size: int, *, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Return batches as `epoch_batches` does, as many, in which rows of all cells (N,) from 0 on come equally often.
+
+    Rows of no cell (-1) come once each. Rows of a cell are taken in an order that goes on from epoch to epoch, so that none
+    of a large one is left out for good.
+    """
+    random = np.random.default_rng([seed, epoch])
+    inside = [np.flatnonzero(cells == cell) for cell in np.unique(cells[cells >= 0])]
+    places = int((cells >= 0).sum())
+    # What is left over goes to other cells in each epoch.
+    extra = np.roll(np.arange(len(inside)), epoch) < places % max(1, len(inside))
+    drawn = [np.flatnonzero(cells < 0)]
+    for rows, more in zip(inside, extra, strict=True):
+        count = places // len(inside) + int(more)
+        order = np.random.default_rng(seed).permutation(rows)
+        start = epoch * (places // len(inside))
+        drawn.append(order[(start + np.arange(count)) % len(order)])
+    whole = _dealt([random.permutation(rows) for rows in drawn])
+    batches: list[np.ndarray] = []
+    for start in range(0, len(whole), chunk := batch_size * _BUCKETS):
+        rows = whole[start : start + chunk]
+        parts = [rows[cells[rows] == cell] for cell in np.unique(cells[rows])]
+
+        # Of each cell by length, and all cells in step: a batch has rows of all of them, and of like length.
+        rows = _dealt([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def _dealt(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of all parts, each part's in its order, so that any stretch has of each in proportion."""
+    place = np.concatenate([(np.arange(len(part)) + 0.5) / max(1, len(part)) for part in parts])
+    dealt: np.ndarray = np.concatenate(parts)[np.argsort(place, kind="stable")]
+    return dealt
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:

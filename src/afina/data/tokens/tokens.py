@@ -15,7 +15,7 @@ import numpy as np
 
 __all__ = [
     "IGNORED", "KINDS", "AnswerTokens", "LabelledTokens", "PassageTokens", "Pixels", "TaggedTokens", "TargetTokens",
-    "TextTokens", "Tokens", "WrittenTokens",
+    "TextTokens", "Tokens", "WrittenTokens", "joined",
 ]  # fmt: skip
 
 IGNORED = -100
@@ -254,6 +254,17 @@ KINDS: dict[str, type[Tokens]] = {
     "pixels": Pixels,
 }
 """Each kind of tokens, by the name that files have for it."""
+
+
+def joined(first: LabelledTokens, second: LabelledTokens) -> LabelledTokens:
+    """Return the rows of both, one after another."""
+    segments = None
+    if first.segments is not None and second.segments is not None:
+        segments = np.concatenate([first.segments, second.segments])
+    return LabelledTokens(
+        np.concatenate([first.ids, second.ids]), np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+        np.concatenate([first.labels, second.labels]), first.cut + second.cut, segments,
+    )  # fmt: skip
 
 
 def _ends(lengths: np.ndarray) -> np.ndarray:

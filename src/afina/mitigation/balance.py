@@ -1,0 +1,31 @@
+"""Draw batches that have as many rows of each group, and in it of each label.  Idrissi et al., 2022, arXiv:2110.14503.
+
+An epoch has as many rows as without it. Rows of no group come once in each; those of the groups share the others' places
+evenly, rows of rare cells again and again, of frequent ones some in one epoch and some in another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from afina.data.groups.grouping import NONE
+from afina.mitigation.base import MitigatedRows, Mitigation, cells_of, mitigation
+
+__all__ = ["BalancedBatches"]
+
+
+@mitigation("balance")
+@dataclass(frozen=True, kw_only=True)
+class BalancedBatches(Mitigation):
+    """Balances batches by group and label."""
+
+    def learned(self, texts: Sequence[str], labels: np.ndarray) -> MitigatedRows:
+        cells = cells_of(self.grouped(texts), labels)
+        counts = np.bincount(cells[cells != NONE])
+        counts = counts[counts > 0]
+        note = (
+            f"balance by {self.by}: {len(counts)} cells of group and label, of {counts.min():,} to {counts.max():,} rows, "
+            "come equally often"
+        )
+        return MitigatedRows((note,), cells=cells)
