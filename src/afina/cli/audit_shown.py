@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.results.findings.audited import Audited, Cells
+    from afina.results.findings.finding import Finding
     from afina.words.language import Words
 
 __all__ = ["limits_of", "show_audit", "show_cells"]
@@ -23,11 +24,10 @@ def limits_of(given: "Sequence[str] | None", checks: Sequence[str]) -> dict[str,
 
 def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:
     """Print an audit's notes, its findings as a table and in sentences, and what they do not show."""
-    from afina.results.findings.tables import finding_rows
-
     for sentence in audited.remarks(words):
         note(console, sentence)
-    show_cells(console, finding_rows(audited.findings, words), labels=3)
+    if audited.findings:  # of rows too few to test there are none, and no head of a table is shown for them
+        _show_findings(console, audited.findings, words)
     for name in dict.fromkeys(each.subject.name for each in audited.findings):
         console.print(f"\n{name}", style="bold", soft_wrap=True, highlight=False, markup=False)
         for each in audited.findings:
@@ -35,6 +35,22 @@ def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:
                 console.print(f"  {each.verdict.told(words)}", highlight=False, markup=False)
     for claim in audited.claims_not:
         note(console, claim.told(words), style="dim")
+
+
+_WIDE = 120
+"""Columns of a terminal that hold all of a finding in a line or two."""
+
+
+def _show_findings(console: "Console", findings: "Sequence[Finding]", words: "Words") -> None:
+    """Print the table of findings; on a narrow terminal one for each adapter, of what has room there."""
+    from afina.results.findings.tables import finding_rows, narrow_rows
+
+    if console.width >= _WIDE:
+        show_cells(console, finding_rows(findings, words), labels=3)
+        return
+    for name in dict.fromkeys(each.subject.name for each in findings):
+        of_adapter = [each for each in findings if each.subject.name == name]
+        show_cells(console, narrow_rows(of_adapter, words), title=name, labels=1)
 
 
 def show_cells(console: "Console", rows: "Cells", *, title: str = "", labels: int = 1) -> None:

@@ -7,7 +7,7 @@ from afina.results.findings.audited import Cells
 from afina.results.findings.finding import Finding
 from afina.words.language import Words
 
-__all__ = ["beside_rows", "evidence_rows", "finding_rows", "shown"]
+__all__ = ["beside_rows", "evidence_rows", "finding_rows", "narrow_rows", "shown"]
 
 
 def finding_rows(findings: Sequence[Finding], words: Words) -> Cells:
@@ -23,6 +23,18 @@ def finding_rows(findings: Sequence[Finding], words: Words) -> Cells:
             "–" if p is None else words.written("< 0.001" if p < 0.001 else f"{p:.3f}"), found_word(each, words),
         ))  # fmt: skip
     return cells
+
+
+def narrow_rows(findings: Sequence[Finding], words: Words) -> Cells:
+    """Return the same of one adapter for eighty columns: what was measured with what on, its value, and what was found.
+
+    The base's figures, rows and intervals stand in the sentences beneath, on the page and in the JSON.
+    """
+    whole = finding_rows(findings, words)
+    return [
+        (f"{measured} ({on})" if number else measured, value.partition(" [")[0], p, found)
+        for number, (_, measured, on, _, value, _, p, found) in enumerate(whole)
+    ]
 
 
 def found_word(finding: Finding, words: Words) -> str:
