@@ -153,6 +153,12 @@ def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 
 @pytest.fixture(scope="session")
+def one_layer(family_folder: Callable[..., Path]) -> Callable[..., Path]:
+    """Give the folder of a model of one layer, where a second would take its time: to trace a graph takes seconds each."""
+    return partial(family_folder, layers=1)
+
+
+@pytest.fixture(scope="session")
 def speaker(family_folder: Callable[..., Path]) -> Callable[[str], Path]:
     """Give the folder of a small language model of a family."""
     return partial(family_folder, speaks=True)

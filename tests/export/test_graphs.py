@@ -109,11 +109,11 @@ def test_a_graph_answers_as_its_adapter(
 
 
 @pytest.fixture(scope="module")
-def made(to: str, family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(to: str, one_layer: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an export that stands."""
     needed(to)
     folder = tmp_path_factory.mktemp("made")
-    return exported(to, folder_of("lora", "bert", family_folder, folder), folder / "out")
+    return exported(to, folder_of("lora", "bert", one_layer, folder), folder / "out")
 
 
 def test_lora_answers_as_its_adapter(made: Path) -> None:
@@ -175,11 +175,11 @@ def see_padding(loaded: Any) -> None:
 
 @pytest.mark.covered("fault", [see_padding], [drop_scale, see_padding])
 def test_a_graph_that_is_not_the_adapter_is_refused(
-    fault: Callable[[Any], None], to: str, family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Callable[[Any], None], to: str, one_layer: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written is spoilt, and the adapter that it is held against is not."""
     needed(to)
-    source = folder_of("lora", "bert", family_folder, tmp_path, alpha=9.0)
+    source = folder_of("lora", "bert", one_layer, tmp_path, alpha=9.0)
     write = GraphTarget.files
 
     def spoilt(target: Any, adapter: Any, folder: Path) -> Any:

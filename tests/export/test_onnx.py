@@ -81,13 +81,13 @@ def made(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def beside(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def beside(one_layer: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an export that was held against a person's rows, and whose weights stand beside its graph."""
     folder = tmp_path_factory.mktemp("beside")
     (folder / "rows.csv").write_text("text,label\n" + "Ana Souza owes 310 reais,no\nit works,yes\n" * 8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx_file, "_LARGEST", 1)  # of protobuf's two gigabytes
-        return exported("lora", "bert", family_folder, folder, data=str(folder / "rows.csv"))[1]
+        return exported("lora", "bert", one_layer, folder, data=str(folder / "rows.csv"))[1]
 
 
 @pytest.fixture
@@ -260,8 +260,8 @@ def test_a_tokenizer_that_splits_otherwise_is_told_from_it(copied: Path, made: P
         hold(own, own, replace(opened, folder=copied), Rows(TEXTS, None, np.array([0, 1, 0, 1])))
 
 
-def test_what_parted_leaves_no_folder(family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = folder_of("lora", "bert", family_folder, tmp_path)
+def test_what_parted_leaves_no_folder(one_layer: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = folder_of("lora", "bert", one_layer, tmp_path)
 
     def parted(*_: object) -> Any:
         return Parity(9, 0.5, 1.0, 0.5, 3, 9, {}), 1.0

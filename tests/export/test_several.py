@@ -33,7 +33,7 @@ THREE = {"name": "classification", "label_names": ["bad", "fair", "good"]}
 KINDS = [
     ("first", "lora", CLASSES, {"rank": 2, "alpha": 9.0}), ("second", "lora", THREE, {"rank": 5, "alpha": 9.0}),
     ("tuned", "prefix", NUMBER, {"length": 3}), ("edited", "loreft", CLASSES, {}),
-    ("gated", "llama-adapter", CLASSES, {"length": 2, "layers": 2}),
+    ("gated", "llama-adapter", CLASSES, {"length": 2, "layers": 1}),
 ]  # fmt: skip
 """Branches at linear layers, at attention and at hidden states, with heads of other sizes and units."""
 
@@ -44,9 +44,9 @@ def saved(name: str, kind: str, task: dict[str, Any], settings: dict[str, Any], 
 
 
 @pytest.fixture(scope="module")
-def sources(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def sources(one_layer: Loader, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("sources")
-    return [saved(*kind, family_folder, folder) for kind in KINDS]
+    return [saved(*kind, one_layer, folder) for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -113,18 +113,16 @@ def test_all_are_asked_again_at_any_time(made: Path) -> None:
     assert (found.batches, found.difference < 1e-6, found.from_adapter < 1e-4) == (12 * len(KINDS), True, True)
 
 
-def test_what_has_no_graph_in_common_is_refused_by_name(
-    sources: list[Path], family_folder: Loader, tmp_path: Path
-) -> None:
+def test_what_has_no_graph_in_common_is_refused_by_name(sources: list[Path], one_layer: Loader, tmp_path: Path) -> None:
     def said(*adapters: Path, to: str = "onnx", **options: Any) -> str:
         with pytest.raises(UsageError) as error:
             api.export(adapters, to, tmp_path / "out", **options)
         assert not (tmp_path / "out").exists()
         return str(error.value)
 
-    tags = saved("words", "lora", TAGS, {}, family_folder, tmp_path)
-    prompted = saved("prompted", "prompt", CLASSES, {"length": 2}, family_folder, tmp_path)
-    whole = saved("whole", "full", CLASSES, {}, family_folder, tmp_path)
+    tags = saved("words", "lora", TAGS, {}, one_layer, tmp_path)
+    prompted = saved("prompted", "prompt", CLASSES, {"length": 2}, one_layer, tmp_path)
+    whole = saved("whole", "full", CLASSES, {}, one_layer, tmp_path)
     assert "bert, which is loaded" in said(sources[0], tags), "another base"
     assert "have 0, 2" in said(sources[0], prompted)
     assert "whole" in said(sources[0], whole)

@@ -196,7 +196,8 @@ def test_a_graph_that_is_not_the_adapter_is_refused(made: Path, ours: Any, talks
 def halves(pairs: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an export of what reads by one graph and writes by another, with a branch in each part of both."""
     folder = tmp_path_factory.mktemp("halves")
-    return exported(rewriting(save_speaker("t5", folder / "base"), folder, "prefix", length=3), pairs).folder
+    base = save_speaker("t5", folder / "base", **ONE_LAYER["t5"])
+    return exported(rewriting(base, folder, "prefix", length=3), pairs).folder
 
 
 def test_two_halves_write_the_same_alone_and_end_at_an_end_token(halves: Path) -> None:

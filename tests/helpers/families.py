@@ -125,16 +125,19 @@ def tagger(family: str) -> Any:
 
 def save_family(
     family: str, folder: Path, *, num_labels: int = 2, speaks: bool = False, tags: bool = False,
-    sizes: tuple[int, int] = (24, 37),
+    sizes: tuple[int, int] = (24, 37), layers: int | None = None,
 ) -> Path:  # fmt: skip
     """Save a small model with its classifier (of texts, or of tokens), or its language head, and a word-level tokenizer.
 
-    Decoders have no pad token. `sizes` are the width and that of the feed-forward layer.
+    Decoders have no pad token. `sizes` are the width and that of the feed-forward layer, `layers` their number where two
+    would take twice as long and show nothing more.
     """
     import torch
 
     torch.manual_seed(0)
     config = configuration(family, *sizes)
+    if layers is not None:
+        config.num_hidden_layers = layers
     # Names of their own, or BART's configuration, which expects three classes, does not keep that there are two.
     config.id2label = {index: f"class {index}" for index in range(num_labels)}
     model = (tagger if tags else language_model if speaks else classifier)(family).from_config(config)
