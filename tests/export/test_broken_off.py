@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from afina.export.export import export_adapter
 from afina.export.graph_target import GraphTarget
 from afina.export.target import TARGETS
 from exports import chatting, folder_of
+from readied import run_ready
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.covered("to", ["gguf", "gguf-lora", "merged", "onnx"], list(TARGETS))
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(
-    to: str, made: tuple[Path, str], small_disk: Path, family_folder: Callable[..., Path], tmp_path: Path
+    to: str, made: tuple[Path, str], small_disk: Path, one_layer: Callable[..., Path], tmp_path: Path
 ) -> None:
     for module in TARGETS[to].needs:
         if find_spec(module) is None:
             pytest.skip(f"--to {to} needs {module}")
     writes = not issubclass(TARGETS[to], GraphTarget)
-    adapter = made[0] if writes else folder_of("lora", "bert", family_folder, tmp_path)
+    adapter = made[0] if writes else folder_of("lora", "bert", one_layer, tmp_path)
     with pytest.raises(AfinaError, match=r"cannot be written .*; make room there") as caught:
         export_adapter(adapter, to, out=small_disk / "out", data=made[1] if writes else None, rows=2)
     assert "\n" not in str(caught.value) and str(small_disk) in str(caught.value)
@@ -72,7 +72,7 @@ def test_a_killed_export_leaves_no_folder_and_the_next_one_what_it_left(made: tu
         "export_adapter(sys.argv[1], 'gguf', out=sys.argv[2], data=sys.argv[3], rows=2)\n"
     )
     out = tmp_path / "out"
-    done = subprocess.run([sys.executable, "-c", program, made[0], out, made[1]], check=False)
+    done = run_ready(program, made[0], out, made[1])
     assert done.returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".out.") and (left / "model.gguf").is_file()

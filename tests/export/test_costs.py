@@ -1,8 +1,10 @@
 """What an export takes is told beside what its adapter takes: bytes, time and memory, each in a process of its own."""
 
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from afina.words.notes import said_note
 from commands import afina as run_afina
 from exports import chatting, folder_of, rewriting, save_pairs, save_talks
 from gguf_files import save_speaker
+from readied import run_ready
 
 Loader = Callable[..., Path]
 
@@ -26,8 +29,18 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(costs.VARIABLE)
 
 
-def test_a_graph_is_told_beside_its_adapter(family_folder: Loader, tmp_path: Path) -> None:
-    source = folder_of("lora", "bert", family_folder, tmp_path)
+@pytest.fixture
+def readied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time what imports torch in processes that have done so already; the first test starts whole interpreters."""
+
+    def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
+        return run_ready(*command[2:]) if "afina.export.timing" in command[2] else subprocess.run(command, **given)
+
+    monkeypatch.setattr(costs, "subprocess", SimpleNamespace(run=run))
+
+
+def test_a_graph_is_told_beside_its_adapter(one_layer: Loader, tmp_path: Path) -> None:
+    source = folder_of("lora", "bert", one_layer, tmp_path)
     done = run_afina("export", source, "--to", "onnx", "--out", tmp_path / "out", "--rows", "9", "--language", "pt")
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out" / "README.md").read_text()
@@ -35,6 +48,7 @@ def test_a_graph_is_told_beside_its_adapter(family_folder: Loader, tmp_path: Pat
         assert words in done.stdout and words in card
 
 
+@pytest.mark.usefixtures("readied")
 @pytest.mark.parametrize("to", ["gguf", "merged"])
 def test_what_writes_is_timed_by_the_token(to: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The adapter's side is the same for both, and measured once; graphs that write are timed in test_int8.py."""
@@ -57,6 +71,7 @@ def test_what_writes_is_timed_by_the_token(to: str, tmp_path: Path, monkeypatch:
         assert 0.1 < ours.one / theirs.one < 10 and 0.5 < ours.memory / theirs.memory < 2
 
 
+@pytest.mark.usefixtures("readied")
 def test_an_adapter_of_two_halves_is_timed(tmp_path: Path) -> None:
     source = rewriting(save_speaker("t5", tmp_path / "base"), tmp_path)
     loaded = afina.load(source)

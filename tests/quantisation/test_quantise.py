@@ -29,6 +29,7 @@ from coded_checkpoints import gptq_checkpoint
 from commands import afina as run_afina
 from families import BOTH, FAMILIES, TEXT, WORDS, save_family
 from pairs import COVERING_TEXT
+from readied import run_ready
 
 SIZES = (64, 128)
 TEXTS = [" ".join(WORDS[start % len(WORDS) :] + WORDS) for start in range(0, 60, 7)]
@@ -296,7 +297,7 @@ quantise_model(sys.argv[1], Path(sys.argv[2]), settings, eval(sys.argv[3]), tell
 
 def test_a_killed_run_goes_on_to_the_same_bytes(source: Sources, tmp_path: Path) -> None:
     folder, out = str(source("llama")), tmp_path / "killed"
-    ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(out), repr(TEXTS)], env=os.environ, check=False)
+    ended = run_ready(KILLED, folder, out, repr(TEXTS))
     assert ended.returncode == -signal.SIGKILL
     work = tmp_path / "killed.unfinished"
     assert (

@@ -25,6 +25,7 @@ from afina.retrieval.index import Index
 from afina.retrieval.settings import IndexSettings
 from commands import afina as run_command
 from examples import examples
+from readied import starting
 
 TEXTS = {
     "pump.md": "# Pump\n\n## Cleaning\n\nClean the pump with warm water. Never use soap.\n\n"
@@ -200,18 +201,16 @@ def test_a_run_killed_anywhere_gives_the_same_index_when_it_is_run_again(tmp_pat
     }
     folder = write(tmp_path / "documents", texts)
     options = ["--precision", "fp32", "--tokens", "40", "--overlap", "8"]
-    command = [sys.executable, "-m", "afina", "rag", "index", str(folder), "--out"]
+    command = "from afina.cli.main import main; main()"
     assert run_command("rag", "index", str(folder), "--out", str(tmp_path / "whole"), *options).returncode == 0
-    for delay in (0.0, 1.0):
-        process = subprocess.Popen([*command, str(tmp_path / "killed"), *options], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while (
-            process.poll() is None and time.monotonic() < deadline and not (tmp_path / "killed" / "journal.db").exists()
-        ):
-            time.sleep(0.02)
-        time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    for delay in (0.0, 0.4):
+        with starting(command, "rag", "index", folder, "--out", tmp_path / "killed", *options) as process:
+            deadline = time.monotonic() + 60
+            while (
+                process.is_alive() and time.monotonic() < deadline and not (tmp_path / "killed" / "journal.db").exists()
+            ):
+                time.sleep(0.02)
+            process.join(delay)
     build_index([folder], tmp_path / "killed", precision="fp32", tokens=40, overlap=8)
     assert made_of(tmp_path / "killed") == made_of(tmp_path / "whole")
     one, other = Index(tmp_path / "killed"), Index(tmp_path / "whole")
