@@ -29,7 +29,9 @@ from afina.export.writing.session import WritingSession, padded
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
-__all__ = ["VARIABLE", "Cost", "ExportCosts", "cost_in", "cost_of", "costs_of", "timed_rows", "weights_in"]
+__all__ = [
+    "VARIABLE", "Cost", "ExportCosts", "bytes_of", "cost_in", "cost_of", "costs_of", "timed_rows", "weights_in",
+]  # fmt: skip
 
 VARIABLE = "AFINA_EXPORT_COSTS"
 """The environment's word on whether exports are timed: 0 for not."""
@@ -169,8 +171,12 @@ def cost_of(opened: OpenedExport, graph: str, batch: Mapping[str, np.ndarray]) -
 
         given = arrays({name: torch.from_numpy(value) for name, value in batch.items()}, opened.manifest.inputs)
     script = next(path for name in (PREDICTS, WRITES) if (path := opened.folder / name).is_file())
-    size = sum(path.stat().st_size for name in (Path(graph).stem, READS) for path in opened.folder.glob(f"{name}.*"))
-    return _timed(_BY_SCRIPT, [str(script)], given, size, graph)
+    return _timed(_BY_SCRIPT, [str(script)], given, bytes_of(opened, graph), graph)
+
+
+def bytes_of(opened: OpenedExport, graph: str) -> int:
+    """Return the bytes of the files that hold the weights of an opened folder's graphs."""
+    return sum(path.stat().st_size for name in (Path(graph).stem, READS) for path in opened.folder.glob(f"{name}.*"))
 
 
 def cost_in(module: str, given: Sequence[str], batch: Mapping[str, np.ndarray], size: int) -> Cost:
