@@ -56,6 +56,7 @@ def _other_folders(models: list[str]) -> list[str]:
 
 _STEPS = ("steps", "max_steps", "num_steps", "total_steps", "train_steps")
 _Entry = str | dict[str, dict[str, Any] | None]  # a name in a study file, or a name with settings
+_OneEntry = str | Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)]
 _Entries = BeforeValidator(as_list, json_schema_input_type=_Entry | list[_Entry])
 
 
@@ -205,6 +206,9 @@ class _Study(Checked):
     """Programs that are told of every run as it goes: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
     watch_reference: bool = True
     """Keep with adapters what `afina watch` compares later rows with: figures of rows and hashes of words, no text."""
+    audits: Annotated[list[_OneEntry], _Entries] | None = None
+    """Audits of the finished runs, shown beside accuracy and cost: `bias`, `leak`, or one with settings of its own:
+    `{bias: {groups: [gender]}}`; a finished study that gets one more makes that alone."""
     keep_checkpoints: int = Field(default=0, ge=0, le=1_000)
     """Steps of each run, evenly spaced and the start beside them, at which its parameters are kept for `afina inspect`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -27,6 +27,8 @@ LISTS = ("notes", "all_notes", "assumed", "sentences", "warnings", "told", "said
 WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap")),
+    "audit/kinds/bias.py",
+    "audit/kinds/leak.py",
     "audit/leak.py",
     "audit/run.py",
     "audit/watch/rows.py",

@@ -41,6 +41,7 @@ def leak(
     figures alone; over what is there only with `force`. With `cards` the verdict stands in the adapters' cards, too.
     """
     from afina.audit.run import audit_leak
+    from afina.audit.targets import Looking
     from afina.outputs import check_outputs
     from afina.predictor.loading import Loading
     from afina.words.language import check_language
@@ -51,8 +52,8 @@ def leak(
     check_outputs(files, (train, held_out, canaries), force=force)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     audit = audit_leak(
-        target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings, loading=loading,
-        tell=tell,
+        target, train=train, held_out=held_out, canaries=canaries, columns=columns, settings=settings,
+        how=Looking(loading, tell),
     )  # fmt: skip
     _write(audit, files, language)
     if cards:

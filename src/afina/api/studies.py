@@ -45,6 +45,13 @@ class Outcome:
         return [result for result in self.results if result.untried]
 
     @property
+    def unaudited(self) -> "Mapping[str, str]":
+        """Return the audits of the study that could not be made, each with the reason; the same study tries them again."""
+        from afina.results.findings.audited import failed_audits
+
+        return failed_audits(self.directory)
+
+    @property
     def finished(self) -> "list[Result]":
         """Return the results of the runs that were trained and tested."""
         return [result for result in self.results if result.is_finished]

@@ -11,8 +11,11 @@ import numpy as np
 from afina.audit.canaries import Canary, CanaryManifest, draw_secrets
 from afina.audit.exposure import modelled_bits, rank_of
 from afina.audit.findings import Exposure, Leak, RiskyRow
+from afina.audit.kept_answers import KeptAnswers
+from afina.audit.leak_answers import PARTS, LeakAnswers, LeakQuestions
 from afina.audit.measures import Membership, Recitation, longest_run, membership, recitation
-from afina.audit.witness import Sequences, Start, goes_on, longest_read, losses, sequences, starts
+from afina.audit.targets import weights_digest
+from afina.audit.witness import Sequences, goes_on, longest_read, losses, sequences, starts
 from afina.data.rows import Rows
 from afina.errors import UsageError
 from afina.predictor.language_model import LanguageModel
@@ -94,37 +97,46 @@ class LeakMaterial:
         return sum(canary.secret in text and canary.key in text for text in _whole(self.train))
 
 
-Known = dict[Any, "_ModelAnswers"]
+Known = dict[Any, "LeakAnswers"]
 """Answers of bare bases, so that adapters of the same base and data ask it once."""
 
 Tell = Callable[[str], None]
 """Called with one line of progress."""
 
-_PARTS = ("train", "held-out")
-
 
 def examine(
     loaded: Predictor, material: LeakMaterial, settings: LeakSettings, *, known: Known | None = None,
     result: Result | None = None, trust_remote_code: bool = False, tell: Tell = lambda status: None,
+    store: KeptAnswers | None = None,
 ) -> Leak:  # fmt: skip
     """Measure what an adapter that writes gives away of its train rows.
 
-    `result` is the run's, where the adapter is a study's. Adapters that share a base, data and settings may share `known`.
+    `result` is the run's, where the adapter is a study's. Adapters that share a base, data and settings may share `known`;
+    what they answer is kept in `store`.
     Raises `UsageError` where too few rows can be compared, or where the tokenizer cannot tell the canaries' secrets apart.
     """
     sampled, notes = material.sampled(settings)
     limit = longest_read(loaded)
     questions = _questions(loaded, material, sampled, settings, limit)
 
+    store, asked = store or KeptAnswers(), (questions.key, loaded.record.model, loaded.record.precision, limit)
+    name = f"{loaded.folder.parent.name}-{loaded.folder.name}"
     adapted = LanguageModel(loaded.backbone, loaded.adapter, batch_size=settings.batch_size)
-    adapter = _answers(adapted, questions, "adapter", tell)
+    of_adapter = (*asked, weights_digest(loaded.folder))
+    adapter = LeakAnswers.of(
+        store.answers(name, of_adapter, lambda: _answers(adapted, questions, "adapter", tell).arrays())
+    )
     known = {} if known is None else known
 
     # All that the base's answers depend on: the same base is not asked again for each adapter.
     key = (loaded.record.model, loaded.record.precision, limit, id(material), settings)
     if key not in known:
-        bare = loaded.bare(trust_remote_code=trust_remote_code)
-        known[key] = _answers(LanguageModel(bare, batch_size=settings.batch_size), questions, "base", tell)
+
+        def ask_base() -> dict[str, np.ndarray]:
+            bare = loaded.bare(trust_remote_code=trust_remote_code)
+            return _answers(LanguageModel(bare, batch_size=settings.batch_size), questions, "base", tell).arrays()
+
+        known[key] = LeakAnswers.of(store.answers(f"base {loaded.record.model}", asked, ask_base))
     base = known[key]
 
     history = loaded.record.facts.get("history", [])
@@ -145,43 +157,17 @@ def examine(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Questions:
-    """Holds what adapter and base are both asked, by part of the data: train and held-out."""
-
-    rows: dict[str, Sequences]
-    starts: dict[str, dict[int, Start]]
-    """Beginnings to be continued, by part and row number; rows too short to be continued are absent."""
-    canaries: list[tuple[Canary, Sequences]]
-    """Each canary with its own row, and behind it the rows of other secrets."""
-
-
-@dataclass(frozen=True)
-class _ModelAnswers:
-    """Holds what one model answered."""
-
-    losses: dict[str, np.ndarray]
-    """(rows,) nats a token, by part; nan for a row without a token to learn."""
-    verbatim: dict[str, np.ndarray]
-    """(rows with a start,) tokens of the longest verbatim run, by part."""
-    canaries: dict[str, np.ndarray]
-    """(secrets,) summed losses by the canary's key, the planted secret first."""
-
-    def joined(self, values: dict[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate([values[part] for part in _PARTS])
-
-
 def _questions(
     loaded: Predictor, material: LeakMaterial, sampled: LeakMaterial, settings: LeakSettings, limit: int
-) -> _Questions:
+) -> LeakQuestions:
     rows = {
         "train": sequences(loaded, sampled.train, limit), "held-out": sequences(loaded, sampled.held_out, limit),
     }  # fmt: skip
     begun = {part: starts(loaded, read, settings.prefix, settings.most) for part, read in rows.items()}
-    return _Questions(rows, begun, _to_rank(loaded, material, settings, limit))
+    return LeakQuestions(rows, begun, _to_rank(loaded, material, settings, limit))
 
 
-def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) -> _ModelAnswers:
+def _answers(model: LanguageModel, questions: LeakQuestions, who: str, tell: Tell) -> LeakAnswers:
     """Ask one model everything, with a line of progress for each question."""
     tell(f"{who}: how likely are the rows")
     per_token = {part: _per_token(model, read) for part, read in questions.rows.items()}
@@ -198,10 +184,10 @@ def _answers(model: LanguageModel, questions: _Questions, who: str, tell: Tell) 
     for place, (canary, candidates) in enumerate(questions.canaries, start=1):
         tell(f"{who}: canary {place} of {len(questions.canaries)}")
         canaries[canary.key] = losses(model, candidates)[0]
-    return _ModelAnswers(per_token, verbatim, canaries)
+    return LeakAnswers(per_token, verbatim, canaries)
 
 
-def _compare_losses(adapter: _ModelAnswers, base: _ModelAnswers, limit: int, notes: list[str]) -> Membership:
+def _compare_losses(adapter: LeakAnswers, base: LeakAnswers, limit: int, notes: list[str]) -> Membership:
     """Compare the losses of train and held-out rows; rows without a loss are left out, and noted."""
     losses, base_losses = adapter.joined(adapter.losses), base.joined(base.losses)
     member = np.arange(len(losses)) < len(adapter.losses["train"])
@@ -220,14 +206,14 @@ def _compare_losses(adapter: _ModelAnswers, base: _ModelAnswers, limit: int, not
 
 
 def _compare_recitation(
-    adapter: _ModelAnswers, base: _ModelAnswers, questions: _Questions, notes: list[str]
+    adapter: LeakAnswers, base: LeakAnswers, questions: LeakQuestions, notes: list[str]
 ) -> Recitation | None:
     """Compare how much of train and held-out rows is recited; None, and a note, where too few can be continued."""
     begun = questions.starts
     if min(map(len, begun.values())) < _FEWEST:
         notes.append("The rows are too short to be continued; recitation was not looked at.")
         return None
-    lengths = np.array([len(start.truth) for part in _PARTS for start in begun[part].values()])
+    lengths = np.array([len(start.truth) for part in PARTS for start in begun[part].values()])
     member = np.arange(len(lengths)) < len(begun["train"])
     return recitation(adapter.joined(adapter.verbatim), base.joined(base.verbatim), lengths, member)
 
@@ -276,7 +262,7 @@ def _exposure(canary: Canary, material: LeakMaterial, losses: np.ndarray, base: 
 
 
 def _at_risk(
-    loaded: Predictor, questions: _Questions, adapter: _ModelAnswers, base: _ModelAnswers, count: int
+    loaded: Predictor, questions: LeakQuestions, adapter: LeakAnswers, base: LeakAnswers, count: int
 ) -> list[RiskyRow]:
     """Return the train rows that the adapter recites most beyond the base; ties go to the larger fall in loss."""
     read, begun = questions.rows["train"], questions.starts["train"]

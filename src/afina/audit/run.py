@@ -1,7 +1,6 @@
 """Audit an adapter, or every finished writing run of a study, for leaks of the rows that it was trained on."""
 
 import importlib.metadata
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,13 @@ from afina.audit.canaries import CanaryManifest, read_manifest
 from afina.audit.findings import Leak
 from afina.audit.leak import Known, LeakMaterial, LeakSettings, examine
 from afina.audit.tables import tables_of
-from afina.audit.targets import Shared, labelled, study_of, targets_of
+from afina.audit.targets import Looking, Shared, labelled, study_of, targets_of
 from afina.config import StudyConfig
 from afina.data.columns import joined
 from afina.data.files.tables import read_table
 from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
-from afina.predictor.loading import Loading
 from afina.results.findings.audited import Audited, Cells
 from afina.results.findings.sentence import Sentence
 from afina.study.data import study_data
@@ -48,7 +46,7 @@ class LeakAudit(Audited):
 def audit_leak(
     target: str | Path, *, train: str | Path | None = None, held_out: str | Path | None = None,
     canaries: str | Path | None = None, columns: DatasetSpec | None = None, settings: LeakSettings | None = None,
-    loading: Loading | None = None, tell: Callable[[str], None] = lambda status: None,
+    how: Looking | None = None,
 ) -> LeakAudit:  # fmt: skip
     """Look for leaks in an adapter that learned to write, or in every finished run of a study's folder.
 
@@ -56,7 +54,8 @@ def audit_leak(
     default they are the train and test rows of the adapter's study. `canaries` is the manifest of the canaries planted in
     the train rows. Raises `UsageError` for a target that is missing, cannot be read, or does not write texts.
     """
-    settings, loading = settings or LeakSettings(), loading or Loading()
+    settings, how = settings or LeakSettings(), how or Looking()
+    loading, tell = how.loading, how.tell
     folder = Path(target)
     # Manifest first: a wrong one is cheaper to find than a model is to load.
     manifest = None if canaries is None else read_manifest(Path(canaries))
@@ -90,6 +89,7 @@ def audit_leak(
             examine(
                 loaded, materials[at], settings, known=known, result=target_of.result,
                 trust_remote_code=loading.trust_remote_code, tell=labelled(tell, label),
+                store=how.store,
             )
         )  # fmt: skip
     return LeakAudit(

@@ -33,8 +33,8 @@ def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:
         for each in audited.findings:
             if each.subject.name == name:
                 console.print(f"  {each.verdict.told(words)}", highlight=False, markup=False)
-    for claim in audited.claims_not:
-        note(console, claim.told(words), style="dim")
+    for claim in audited.claims(words):
+        note(console, claim, style="dim")
 
 
 _WIDE = 120

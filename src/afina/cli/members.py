@@ -1,14 +1,17 @@
-"""Show what each run of a cohort has reached: as a table that moves at a terminal, as ranges in the line of a log."""
+"""Show what is at work: bars, a table of what each run of a cohort has reached, and ranges of that in the line of a log."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Column, Table
 from rich.text import Text
 
 from afina.words.language import Words
 
-__all__ = ["RunAtWork", "members_table", "ranges"]
+__all__ = ["RunAtWork", "bars_of", "members_table", "ranges"]
 
 
 @dataclass
@@ -25,6 +28,20 @@ class RunAtWork:
     test: float | None = None
     place: str = ""
     left: bool = False
+
+
+def _cut(ratio: int) -> Column:
+    return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
+
+
+def bars_of(console: Console) -> Bars:
+    """Return the bars of the whole study and of what is at work; in a narrow window words are cut, never the figures."""
+    return Bars(
+        TextColumn("{task.description}", table_column=_cut(2)), BarColumn(None, table_column=Column(ratio=1)),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)), TextColumn("{task.fields[note]}", table_column=_cut(2)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        console=console, expand=True,
+    )  # fmt: skip
 
 
 def members_table(members: Sequence[RunAtWork], words: Words, most: int) -> tuple[Table, list[Text]]:

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console, Group
 from rich.live import Live
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
-from rich.table import Column
 from rich.text import Text
 
 from afina.cli.learned import show_learned
-from afina.cli.members import RunAtWork, members_table, ranges
+from afina.cli.members import RunAtWork, bars_of, members_table, ranges
 from afina.cli.pace import Pace
 from afina.cli.terminal import is_quiet
 from afina.words.language import Words
@@ -36,10 +33,6 @@ SHOWN_BESIDE = ("again", "finished")
 """Kinds that are shown of units that are carried out beside others."""
 
 
-def _cut(ratio: int) -> Column:
-    return Column(ratio=ratio, no_wrap=True, overflow="ellipsis")
-
-
 def shown_progress(language: str = "en") -> "Callable[[Event], None]":
     """Return what shows a study's progress, or nothing where quiet is asked for."""
     return (lambda event: None) if is_quiet() else Progress(language=language)
@@ -55,13 +48,7 @@ class Progress:
         self.console, self.words = Console(), Words(language)
         self.pace = pace or Pace()
 
-        # In a narrow window words are cut, never the figures.
-        self.bars = Bars(
-            TextColumn("{task.description}", table_column=_cut(2)), BarColumn(None, table_column=Column(ratio=1)),
-            MofNCompleteColumn(table_column=Column(no_wrap=True)), TextColumn("{task.fields[note]}", table_column=_cut(2)),
-            TimeElapsedColumn(table_column=Column(no_wrap=True)), TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            console=self.console, expand=True,
-        )  # fmt: skip
+        self.bars = bars_of(self.console)
         self.all = self.bars.add_task(self.words("study"), total=runs, note="")
         self.one = self.bars.add_task("", total=None, note="", visible=False)
         self.names: dict[str, str] = {}
@@ -295,6 +282,21 @@ class Progress:
         if not event.search:
             self.bars.advance(self.all)
         self.bars.update(self.one, visible=False)
+
+    def _audit(self, event: "events.Audit") -> None:
+        if not event.status:
+            self.what = self.words("audit {audit}", audit=event.audit)
+            self._say(self.words("{what}: looking at what was trained", what=self.what), "dim")
+            self._reset("")
+            return
+        note = self.words.note(event.status)
+        self.bars.update(self.one, note=note)
+        if not self.moves and self.pace.is_due():
+            self._log(note)
+
+    def _unaudited(self, event: "events.Unaudited") -> None:
+        sentence = self.words("audit {audit}: could not be made. {why}", audit=event.audit, why=event.why)
+        self._say(f"  {sentence}", "red")
 
     def _long(self, run: "Run") -> str:
         """Return what tells a run from all others of the study."""

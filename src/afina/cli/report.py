@@ -52,8 +52,8 @@ def report(
 def end_study(done: "Outcome", language: str) -> None:
     """Print the tables of a study that was carried out and where its report is; ends with code 1 where anything failed."""
     _show(done.directory, done.report, language)
-    # A rate that could not be tried makes a study not whole, though all of its runs ended.
-    if done.failed or done.untried:
+    # What could not be tried or audited makes a study not whole, though all of its runs ended.
+    if done.failed or done.untried or done.unaudited:
         raise typer.Exit(1)
 
 

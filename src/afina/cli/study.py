@@ -25,7 +25,8 @@ def study(
     Example: `afina study tickets.yaml --out results/tickets`
 
     Exit code 0: every run finished; 1: some failed, or a rate could
-    not be tried (the report says why, and the same command tries again); 2: the file or the data need mending.
+    not be tried, or an audit not be made (the report says why, and the same command tries again); 2: the file or the data
+    need mending.
     """
     from afina import api
     from afina.cli.progress import shown_progress

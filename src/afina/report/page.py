@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 import afina
+from afina.report.audits import audit_remarks, audit_tables, audits_table, links_to_pages
 from afina.report.diagrams import diagram_figure
 from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
@@ -93,6 +94,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     mitigated = [own for group in material.groups if (own := mitigation_table(group, material.directory, words))]
     if mitigated:
         parts += [f"<h2>{escape(words('What mitigations cost'))}</h2>", *map(html_table, map(_short, mitigated))]
+    parts += _audits(material, words)
     wrong = [group for group in material.groups if group.mistakes is not None]
     if wrong:
         parts.append(f"<h2>{escape(words('What the best one gets wrong'))}</h2>")
@@ -130,6 +132,22 @@ def framed(title: str, parts: Sequence[str], words: Words) -> str:
         f"<style>{_STYLE}</style></head><body><main>{button}{''.join(parts)}{made}</main><script>{_SCRIPT}</script></body>"
         "</html>\n"
     )
+
+
+def _audits(material: Material, words: Words) -> list[str]:
+    """Show what audits found, and what they could not do and do not show."""
+    tables = [table for group in material.groups if (table := audits_table(group, words)) is not None]
+    remarks = audit_remarks(material, words)
+    if not tables and not remarks:
+        return []
+    of_each = [
+        table for group in material.groups for table in audit_tables(group, words, all_differences=False)
+    ]  # fmt: skip
+    return [
+        f"<h2>{escape(words('Audits'))}</h2>", *map(html_table, tables), links_to_pages(material, words),
+        *(f"<p class=note>{escape(remark)}</p>" for remark in remarks),
+        *(_fold(table.title, html_table(table, titled=False)) for table in of_each),
+    ]  # fmt: skip
 
 
 def _answer_box(group: Group, words: Words) -> str:

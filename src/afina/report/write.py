@@ -14,6 +14,7 @@ from rich.text import Text
 
 from afina.card.write import write_cards
 from afina.errors import UsageError
+from afina.report.audits import audit_remarks, audit_tables, audits_table, write_audit_pages
 from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.formats import FORMATS
 from afina.report.mistakes import mistake_tables, wrong_table
@@ -65,7 +66,7 @@ class ReportFiles:
 def write_report(
     directory: str | Path | InFolder, *, language: str = "en", reference: str | Path | None = None
 ) -> ReportFiles:
-    """Write DIR/report.html, DIR/tables/*.md, .csv, .tex and each adapter's README.md.
+    """Write DIR/report.html, DIR/tables/*.md, .csv, .tex, the pages of its audits and each adapter's README.md.
 
     Raises `UsageError` when DIR is no study's folder.
     """
@@ -85,6 +86,7 @@ def write_report(
             written.append(path)
     html = directory / "report.html"
     write_text(html, page(material, words, in_layout, referenced=reference is not None))
+    write_audit_pages(material, language)
     notes = write_cards(material, language)
     return ReportFiles(html, written, any(group.mistakes for group in material.groups), notes)
 
@@ -108,6 +110,9 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     tables += [table for group in material.groups if group.mistakes for table in mistake_tables(group.mistakes, words)]
     tables += [table for own in examined_sets(material) for table in data_tables(own, words)]
     tables += [own for group in material.groups if (own := mitigation_table(group, material.directory, words))]
+    for group in material.groups:
+        tables += [table for table in (audits_table(group, words),) if table]
+        tables += audit_tables(group, words)
     tables += in_layout
     if material.left:
         tables.append(race_table(material, words))
@@ -137,6 +142,8 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
             *(Text(d, style="yellow") for d in doubts(group.cells).learning(words)),
         ]
         parts += [shown_table(_narrow(comparison_table(group, words))), Padding(Stack(*sentences), (0, 0, 1, 1))]
+        if (audited := audits_table(group, words)) is not None:
+            parts.append(shown_table(audited))
     parts += [
         shown_table(_columns(own, (0, 2, 3, 4)))  # false positives and negatives stand on the page
         for group in material.groups
@@ -145,6 +152,7 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
     # Of the data only what asks for care: the page has all of it.
     warned = [(own.name, line) for own in examined_sets(material) for warn, line in data_lines(own, words) if warn]
     parts += [Text(f" {name}: {line}", style="yellow") for name, line in warned]
+    parts += [Text(remark, style="dim") for remark in audit_remarks(material, words)]
     if material.left:
         parts.append(shown_table(race_table(material, words)))
     if material.failed:

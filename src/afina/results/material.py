@@ -9,6 +9,8 @@ from afina.measure.diagram import Diagram
 from afina.measure.metrics.base import diagrams_of
 from afina.results.certainty import row_interval
 from afina.results.cohort_report import CohortReport, read_cohort
+from afina.results.findings.audited import FOLDER, ReadAudit, read_audit
+from afina.results.findings.finding import Finding
 from afina.results.mistakes import Mistakes, mistakes_or_none
 from afina.results.predictions import Predictions, read_predictions
 from afina.results.recommend import comparable
@@ -37,6 +39,9 @@ class Group:
     """The answers that this run got wrong."""
     diagrams: Sequence[Diagram] = ()
     """Diagrams of its metrics."""
+
+    audits: Mapping[str, Mapping[str, Sequence[Finding]]] = field(default_factory=dict)
+    """Findings of its runs, by audit and run; of an audit that looked at none of them none."""
 
     called: str = ""
     """The model as texts call it, where another has its folder's name too."""
@@ -72,6 +77,8 @@ class Material:
     """Empty where results came without a study.yaml."""
     results: Sequence[Result] = field(default_factory=list)
     cohorts: Sequence[CohortReport] = field(default_factory=list)
+    audits: Mapping[str, ReadAudit] = field(default_factory=dict)
+    """The audits that lie in the study's folder, by name."""
 
     @property
     def resolved(self) -> Resolved:
@@ -122,11 +129,24 @@ def gather(directory: Path) -> Material:
     by_group: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells([result for result in results if result.status != "skipped"]):
         by_group.setdefault((cell.model, cell.dataset), []).append(cell)
-    groups = _told_apart([_group(directory, *key, members) for key, members in by_group.items()])
+    audits = {path.stem: read_audit(path) for path in sorted((directory / FOLDER).glob("*.json"))}
+    every = [_group(directory, *key, members) for key, members in by_group.items()]
+    groups = _told_apart([replace(group, audits=_of_runs(audits, group)) for group in every])
     failed = [result for result in results if result.status == "failed"]
     paths = sorted((directory / "cohorts").glob("*/cohort.json"))
     cohorts = [read_cohort(path) for path in paths]
-    return Material(directory, groups, failed, settings, results, cohorts)
+    return Material(directory, groups, failed, settings, results, cohorts, audits)
+
+
+def _of_runs(audits: Mapping[str, ReadAudit], group: Group) -> dict[str, dict[str, list[Finding]]]:
+    """Return the findings of a group's runs by audit and run; audits that look at no run of a study are no part of it."""
+    runs = {run.run for cell in group.cells for run in cell.runs}
+    of_group: dict[str, dict[str, list[Finding]]] = {}
+    for name, audited in audits.items():
+        for each in audited.findings:
+            if each.subject.name in runs:
+                of_group.setdefault(name, {}).setdefault(each.subject.name, []).append(each)
+    return of_group
 
 
 def _told_apart(groups: Sequence[Group]) -> list[Group]:

@@ -14,9 +14,10 @@ from afina.results.result import Result
 from afina.study.plan import Run
 
 __all__ = [
-    "KINDS", "Again", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished", "Judged", "Left",
-    "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade", "Remarks", "Resumed",
-    "Search", "Spread", "Step", "Teach", "Teaching", "Together", "Tried", "Unit", "Unread", "Untried",
+    "KINDS", "Again", "Audit", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished",
+    "Judged", "Left", "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade",
+    "Remarks", "Resumed", "Search", "Spread", "Step", "Teach", "Teaching", "Together", "Tried", "Unaudited", "Unit",
+    "Unread", "Untried",
 ]  # fmt: skip
 
 KINDS: dict[str, type["Event"]] = {}
@@ -321,3 +322,19 @@ class Finished(Event):
     """A run's result is listed, of one that failed or left a race too."""
 
     result: Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit(Event):
+    """An audit looks at the finished runs; what it does by now is the status, empty where it begins."""
+
+    audit: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unaudited(Event):
+    """An audit could not be made; the next start tries it again."""
+
+    audit: str
+    why: str

@@ -15,6 +15,7 @@ from afina.results.result_list import Results
 from afina.results.results_jsonl import append_result
 from afina.results.study_file import ChosenPrecision, Resolved
 from afina.study import events
+from afina.study.audits import carry_out_audits, make_audits
 from afina.study.cohorts import Cohort, plan_cohorts
 from afina.study.data import data_key
 from afina.study.events import Observer
@@ -43,7 +44,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor", "watch_reference",
+    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor", "watch_reference", "audits",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 
@@ -70,6 +71,7 @@ class Study:
         self.executor = executor or make_executor(self.config.executor)
         self.executor.check(self.config)
         self.runs = expand(self.config)
+        self.audits = make_audits(() if on_validation else self.config.audits or ())
         self._folder = StudyFolder(self.directory, self.config)
         self._seen: dict[str, PreparedData] = {}
         self.originals: Originals | None = None
@@ -127,9 +129,8 @@ class Study:
 
     def _tracked(self, observer: Observer) -> Trackers:
         # Trials are no runs of the study: their one figure is the rate that they settle.
-        return Trackers(
-            () if self.on_validation else self.config.report_to or (), self.config, self.directory, observer
-        )
+        named = () if self.on_validation else self.config.report_to or ()
+        return Trackers(named, self.config, self.directory, observer)
 
     def _run(self, observer: Observer) -> None:
         of_executor = [self.executor.remark] if self.executor.remark else []
@@ -163,6 +164,7 @@ class Study:
             precision=precision, prepared=prepared, runs=self.runs,
         )  # fmt: skip
         self._carry_out(left, prepared, precision, observer)
+        carry_out_audits(self.directory, self.audits, self.executor, observer, self.originals, self.config)
 
     def _digests(self, originals: Originals) -> dict[str, dict[str, str]]:
         """Return the digests of the files of all models, and of the teacher's."""
@@ -272,13 +274,11 @@ class Study:
         def fitting(runs: Sequence[Run]) -> list[int]:
             from afina.study.worker import members_that_fit_for
 
-            counts: list[int] = self.executor.submit(members_that_fit_for, [job(run) for run in runs])
-            return counts
+            return list(self.executor.submit(members_that_fit_for, [job(run) for run in runs]))
 
         def outputs(run: Run) -> str:
             task = restore(prepared[run.model, run.dataset].task)
-            # Runs share a cohort where their outputs are of one kind: one for each row, or one for each token by one
-            # task's head.
+            # Runs share a cohort where their outputs are of one kind: one a row, or one a token by one task's head.
             return task.name if task.speaks or task.tags or task.embeds else "a row's"
 
         if not self.executor.has_cohorts:

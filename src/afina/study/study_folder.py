@@ -24,7 +24,7 @@ from afina.whole_file import write_text
 
 __all__ = ["StudyFolder", "disk_errors"]
 
-_MAY_CHANGE = {"executor", "report_to", "watch_reference"}
+_MAY_CHANGE = {"audits", "executor", "report_to", "watch_reference"}
 """Keys that change nothing of what is computed: a study goes on with others than it began with."""
 
 

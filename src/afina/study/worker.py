@@ -32,8 +32,8 @@ from afina.study.sharing import choose_together
 from afina.study.teach import TeachJob, teach
 
 __all__ = [
-    "TeachJob", "carry_out_cohort_job", "carry_out_job", "choose_precision_for", "choose_together_for",
-    "members_that_fit_for", "profile_job", "teach_job",
+    "TeachJob", "carry_out_cohort_job", "carry_out_job", "choose_precision_for",
+    "choose_together_for", "members_that_fit_for", "profile_job", "teach_job",
 ]  # fmt: skip
 
 _ = (pyarrow, torch, transformers, afina)

@@ -46,4 +46,7 @@ PORTUGUESE = {
     "{run}: failed. {error}": "{run}: falhou. {error}",
     "{seconds} s alone": "{seconds} s sozinha",
     "stopped after epoch {epoch}": "parou depois da época {epoch}",
+    "audit {audit}": "auditoria {audit}",
+    "{what}: looking at what was trained": "{what}: olhando o que foi treinado",
+    "audit {audit}: could not be made. {why}": "auditoria {audit}: não pôde ser feita. {why}",
 }

@@ -1,6 +1,6 @@
 """Prepare what is asked of every adapter of a data set: the rows, the rows framed, the rows typed otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,12 @@ class BiasQuestions:
     changed: dict[str, list[str]]
     """(R,) changed texts by the change's name."""
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Return all that is asked, by which answers are known again."""
+        rows = self.material.rows
+        return (rows.text, rows.text_pair, self.material.names, [each.texts for each in self.framed], self.changed)
+
 
 @dataclass(frozen=True)
 class AllAnswers:
@@ -67,6 +73,30 @@ class AllAnswers:
     rows: ClassAnswers
     framed: list[list[ClassAnswers]]
     changed: dict[str, ClassAnswers]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the answers as arrays by name."""
+        frames = {
+            f"framed {place} {number}": each.scores
+            for place, own in enumerate(self.framed) for number, each in enumerate(own)
+        }  # fmt: skip
+        changes = {f"changed {name}": each.scores for name, each in self.changed.items()}
+        return {"rows": self.rows.scores, **frames, **changes}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "AllAnswers":
+        """Return the answers that `arrays` gave."""
+        framed: list[list[ClassAnswers]] = []
+        for name, scores in arrays.items():
+            if name.startswith("framed "):
+                place = int(name.split()[1])
+                framed += [[] for _ in range(place + 1 - len(framed))]
+                framed[place].append(ClassAnswers(scores))
+        changed = {
+            name.removeprefix("changed "): ClassAnswers(scores)
+            for name, scores in arrays.items() if name.startswith("changed ")
+        }  # fmt: skip
+        return cls(ClassAnswers(arrays["rows"]), framed, changed)
 
 
 def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions, list[Sentence]]:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afina.audit.base import Tell
+import numpy as np
+
 from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.base_model import answerer_of, base_answerer
 from afina.audit.bias.by_group import GroupRates, Looked, group_drafts, rates_table
@@ -14,6 +15,7 @@ from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import Draft, finished
 from afina.audit.bias.material import of_file, of_study
 from afina.audit.bias.questions import AllAnswers, BiasQuestions, BiasSettings, ask, questions
+from afina.audit.kept_answers import KeptAnswers
 from afina.audit.targets import Shared, Target, labelled, study_of, targets_of
 from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
@@ -23,6 +25,7 @@ from afina.predictor.predictor import Predictor
 from afina.results.findings.audited import Audited, Cells
 from afina.results.findings.finding import Finding, Subject
 from afina.results.findings.sentence import Sentence
+from afina.study.audits import Tell
 from afina.tasks.base import Task, restore
 from afina.words.language import Words
 
@@ -76,14 +79,15 @@ class _DataSet:
 
 def audit_bias(
     target: str | Path, settings: BiasSettings, *, rows: str | Path | None = None, columns: DatasetSpec | None = None,
-    loading: Loading | None = None, tell: Tell = lambda status: None,
+    loading: Loading | None = None, tell: Tell = lambda status: None, store: KeptAnswers | None = None,
 ) -> BiasAudit:  # fmt: skip
     """Look for bias in an adapter that gives classes, or in every finished run of a study's folder.
 
-    `rows` is a file of labelled rows with its `columns`; by default they are the test rows of the adapter's study. Raises
+    `rows` is a file of labelled rows with its `columns`; by default they are the test rows of the adapter's study. What was
+    answered is kept in `store`, and read from there where it is known. Raises
     `UsageError` for a target that is missing or gives no classes, and where no group has enough rows.
     """
-    loading = loading or Loading()
+    loading, store = loading or Loading(), store or KeptAnswers()
     shared, sets = Shared(loading), dict[str, _DataSet]()
     notes: list[str | Sentence] = []
     for adapter in targets_of(Path(target), gives_classes, _ONLY):
@@ -103,7 +107,7 @@ def audit_bias(
         data = sets[key]
         if names != data.material.names:
             raise UsageError(f"{adapter.path} has other labels than the adapters before it; audit it alone.")
-        _ask(loaded, adapter, data, settings, loading, tell_of)
+        _ask(loaded, adapter, data, settings, loading, tell_of, store)
     findings, rates = [], []
     for data in sets.values():
         if data.train is None and settings.base:
@@ -144,7 +148,13 @@ def _material(
 
 
 def _ask(
-    loaded: Predictor, adapter: Target, data: _DataSet, settings: BiasSettings, loading: Loading, tell: Tell
+    loaded: Predictor,
+    adapter: Target,
+    data: _DataSet,
+    settings: BiasSettings,
+    loading: Loading,
+    tell: Tell,
+    store: KeptAnswers,
 ) -> None:
     """Ask an adapter, and its bare base unless that was asked before."""
     result, record = adapter.result, loaded.record
@@ -154,12 +164,22 @@ def _ask(
         rank=loaded.method.settings().get("rank"), seed=record.seed,
     )  # fmt: skip
     data.subjects.append(subject)
-    data.asked[subject.name] = ask(answerer_of(loaded), data.questions, tell)
+    parts = (data.questions.key, record.model, record.precision, adapter.weights)
+    data.asked[subject.name] = AllAnswers.of(
+        store.answers(subject.name, parts, lambda: ask(answerer_of(loaded), data.questions, tell).arrays())
+    )
     name = _base_name(record.model)
     if settings.base and data.train is not None and name not in data.asked:
-        tell("base: fitting a probe")
-        probe: Answerer = base_answerer(loaded, data.train, len(data.material.names), settings, loading)
-        data.asked[name] = ask(probe, data.questions, tell)
+        train, classes = data.train, len(data.material.names)
+
+        def ask_base() -> Mapping[str, np.ndarray]:
+            tell("base: fitting a probe")
+            probe: Answerer = base_answerer(loaded, train, classes, settings, loading)
+            return ask(probe, data.questions, tell).arrays()
+
+        fitted = (train.text, train.text_pair, train.label.tolist(), settings.rows, settings.seed, loaded.longest)
+        parts = (data.questions.key, record.model, record.precision, *fitted)
+        data.asked[name] = AllAnswers.of(store.answers(name, parts, ask_base))
 
 
 def _base_name(model: str) -> str:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from afina.audit.base import Audit, Tell, audit
+from afina.audit.kept_answers import KeptAnswers
 from afina.audit.leak import LeakSettings
 from afina.audit.run import LeakAudit, audit_leak
+from afina.audit.targets import Looking
 from afina.predictor.loading import Loading
+from afina.study.audits import Audit, Tell, audit
 from afina.tasks.base import Task
 
 __all__ = ["LeakCheck"]
@@ -18,10 +20,11 @@ class LeakCheck(LeakSettings, Audit):
     """Measures membership and recitation on a study's own rows; canaries need their manifest, and the command."""
 
     checks = ("membership", "recitation", "canaries")
+    only = "the audit leak has nothing to look at here: only what writes can give away what it learned from"
 
     @classmethod
     def looks_at(cls, task: Task) -> bool:
         return task.writes
 
-    def look(self, target: Path, loading: Loading, tell: Tell) -> LeakAudit:
-        return audit_leak(target, settings=self, loading=loading, tell=tell)
+    def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> LeakAudit:
+        return audit_leak(target, settings=self, how=Looking(loading, tell, KeptAnswers(store)))

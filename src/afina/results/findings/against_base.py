@@ -9,7 +9,7 @@ from afina.results.findings.finding import Finding
 from afina.results.findings.sentence import Figure, Sentence
 from afina.results.statistics import LEVEL, holm
 
-__all__ = ["BASE", "findings_by_run", "worse_than_base"]
+__all__ = ["BASE", "findings_by_run", "worse_findings", "worse_than_base"]
 
 BASE = "base"
 """The name under which the bare base stands beside an adapter."""
@@ -30,21 +30,29 @@ def findings_by_run(directory: Path, audit: str) -> dict[str, list[Finding]]:
     return runs
 
 
-def worse_than_base(runs: Iterable[str], findings: Mapping[str, list[Finding]]) -> Sentence | None:
-    """Say where any of these runs is worse than the base by more than chance; None where none is.
+def worse_findings(findings: Iterable[Finding]) -> list[tuple[float, Finding]]:
+    """Return the findings of one run that are worse than the base by more than chance, each with the difference.
 
-    Differences are corrected for all of a run's by Holm's method. What stands beside no base cannot be told, and is said to.
+    Differences are corrected for all of the run's by Holm's method.
+    """
+    pairs = [(each, beside) for each in findings for beside in each.beside if beside.name == BASE]
+    p_values = holm([1.0 if beside.p_value is None else beside.p_value for _, beside in pairs])
+    return [
+        (beside.difference.value, each) for (each, beside), p in zip(pairs, p_values, strict=True)
+        if p < LEVEL and beside.difference.value > 0
+    ]  # fmt: skip
+
+
+def worse_than_base(runs: Iterable[str], findings: Mapping[str, list[Finding]]) -> Sentence | None:
+    """Say where any of these runs is worse than the base by more than chance (`worse_findings`); None where none is.
+
+    What stands beside no base cannot be told, and is said to.
     """
     for run in runs:
-        pairs = [(each, beside) for each in findings.get(run, ()) for beside in each.beside if beside.name == BASE]
-        if not pairs:
+        of_run = findings.get(run, ())
+        if not any(beside.name == BASE for each in of_run for beside in each.beside):
             return Sentence("no audit has its base beside it")
-        p_values = holm([1.0 if beside.p_value is None else beside.p_value for _, beside in pairs])
-        worse = [
-            (beside.difference.value, each) for (each, beside), p in zip(pairs, p_values, strict=True)
-            if p < LEVEL and beside.difference.value > 0
-        ]  # fmt: skip
-        if worse:
+        if worse := worse_findings(of_run):
             value, finding = max(worse, key=lambda pair: pair[0])
             return Sentence(
                 "it is worse than its base: {measured} ({on}) by {value}",

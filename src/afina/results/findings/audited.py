@@ -11,9 +11,19 @@ from afina.json_files import read_json_object
 from afina.results.findings.finding import Finding, above
 from afina.results.findings.sentence import Sentence
 from afina.whole_file import write_text
-from afina.words.language import Words
+from afina.words.language import LANGUAGES, Words
 
-__all__ = ["FOLDER", "Audited", "Cells", "audits_of", "read_findings"]
+__all__ = [
+    "FOLDER",
+    "Audited",
+    "Cells",
+    "ReadAudit",
+    "audit_facts",
+    "audits_of",
+    "failed_audits",
+    "read_audit",
+    "read_findings",
+]
 
 FOLDER = "audits"
 """Folder of a study in which its audits lie, one JSON file and one page each."""
@@ -43,6 +53,14 @@ class Audited:
         """Return tables of its own, each with its title, for the page."""
         return []
 
+    def heading(self, words: Words) -> str:
+        """Return the heading of its page."""
+        return self.title.told(words)
+
+    def claims(self, words: Words) -> list[str]:
+        """Return what its findings do not show, a sentence each."""
+        return [each.told(words) for each in self.claims_not]
+
     def remarks(self, words: Words) -> list[str]:
         """Return the notes in a language."""
         return [each.told(words) if isinstance(each, Sentence) else words.sentence(each) for each in self.notes]
@@ -57,7 +75,13 @@ class Audited:
         return {
             "audit": self.audit, "target": self.target, "findings": [each.as_dict() for each in self.findings],
             "notes": [each if isinstance(each, str) else each.told(words) for each in self.notes],
-            "claims_not": [each.told(words) for each in self.claims_not], "facts": dict(self.facts),
+            "claims_not": self.claims(words), "facts": dict(self.facts),
+            # The patterns of its sentences, and its tables in every language: a page is written of them again.
+            "said": {
+                "title": self.title.as_dict(), "claims_not": [each.as_dict() for each in self.claims_not],
+                "notes": [each if isinstance(each, str) else each.as_dict() for each in self.notes],
+                "further": {language: self.further(Words(language)) for language in LANGUAGES},
+            },
         }  # fmt: skip
 
     def write(self, path: Path) -> None:
@@ -65,13 +89,61 @@ class Audited:
         write_text(path, json.dumps(self.as_dict(), ensure_ascii=False, indent=2) + "\n")
 
 
-def read_findings(path: Path) -> list[Finding]:
-    """Return the findings of an audit's JSON file; raises `AfinaError` for one that is damaged."""
+@dataclass(frozen=True, kw_only=True)
+class ReadAudit(Audited):
+    """An audit that was read from its file."""
+
+    said: Mapping[str, Any]
+
+    def further(self, words: Words) -> list[tuple[str, Cells]]:
+        tables = self.said.get("further", {}).get(words.language, [])
+        return [(title, [tuple(row) for row in rows]) for title, rows in tables]
+
+    def heading(self, words: Words) -> str:
+        return Sentence.of(self.said["title"]).told(words) if "title" in self.said else super().heading(words)
+
+    def claims(self, words: Words) -> list[str]:
+        return [Sentence.of(each).told(words) for each in self.said.get("claims_not", ())]
+
+
+def read_audit(path: Path) -> ReadAudit:
+    """Return what an audit's JSON file holds; raises `AfinaError` for one that is damaged."""
     values = read_json_object(path, what_to_do="audit again")
     try:
-        return [Finding.of(each) for each in values["findings"]]
+        patterns = values.get("said", {})
+        notes = [
+            each if isinstance(each, str) else Sentence.of(each)
+            for each in patterns.get("notes", values.get("notes", ()))
+        ]
+        findings = [Finding.of(each) for each in values["findings"]]
+        read = ReadAudit(
+            audit=values.get("audit", path.stem), target=values.get("target", ""), findings=findings, notes=notes,
+            facts=dict(values.get("facts", {})), said=patterns,
+        )  # fmt: skip
+        for language in LANGUAGES:  # what cannot be said is damaged, too
+            read.heading(Words(language)), read.claims(Words(language)), read.further(Words(language))
+        return read
     except (KeyError, TypeError, ValueError, AttributeError):
         raise AfinaError(f"{path} is no audit, or one of another version; audit again.") from None
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """Return the findings of an audit's JSON file; raises `AfinaError` for one that is damaged."""
+    return list(read_audit(path).findings)
+
+
+def failed_audits(directory: Path) -> dict[str, str]:
+    """Return the audits of a study that could not be made, each with the reason."""
+    names = sorted(path.stem for path in (directory / FOLDER).glob("*.json"))
+    return {name: str(facts["failed"]) for name in names if "failed" in (facts := audit_facts(directory, name))}
+
+
+def audit_facts(directory: Path, audit: str) -> Mapping[str, Any]:
+    """Return the settings and versions of an audit in a study's folder; empty where there is none, or a damaged one."""
+    try:
+        return read_audit(directory / FOLDER / f"{audit}.json").facts
+    except (FileNotFoundError, AfinaError):
+        return {}
 
 
 def audits_of(directory: Path, names: Iterable[str] | None = None) -> dict[str, list[Finding]]:

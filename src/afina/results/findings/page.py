@@ -29,17 +29,15 @@ li.found{color:var(--warn)}details{margin:6px 0 14px}summary{cursor:pointer;colo
 def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
     """Return the whole HTML document of an audit, in a language, with what was `drawn` of it as HTML."""
     words = Words(language)
-    title = audited.title.told(words)
+    title, claims = audited.heading(words), audited.claims(words)
     parts = [
         # Everything from rows and folders is escaped: a training text may hold markup.
         f"<h1>{escape(title)}</h1><p class=soft>{escape(audited.target)}</p>",
         *(f"<p class=warn>{escape(note)}</p>" for note in audited.remarks(words)),
         html_table(finding_rows(audited.findings, words), kind="words"),
     ]
-    if audited.claims_not:
-        parts.append(
-            f"<div class=not>{''.join(f'<p>{escape(each.told(words))}</p>' for each in audited.claims_not)}</div>"
-        )
+    if claims:
+        parts.append(f"<div class=not>{''.join(f'<p>{escape(each)}</p>' for each in claims)}</div>")
     parts.append(drawn)
     parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in audited.further(words)]
     for name in dict.fromkeys(each.subject.name for each in audited.findings):
