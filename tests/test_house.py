@@ -172,6 +172,7 @@ OF_ONE = {"low_rank.py", "lora.py", "adapters_library.py"}
 ALSO = {
     ("chat", "evaluate.py"),  # a setting of the harness
     ("choices", "preset_columns.py"),  # a column
+    ("choices", "bbq.py"),
     ("classification", "adapters_library.py"),  # a kind of that library's heads
     ("embedding", "anatomy.py"),  # a role of a module
     ("choices", "chat.py"),

@@ -79,7 +79,7 @@ def bias(
     language: str = "en",
     tell: Callable[[str], None] = lambda status: None,
 ) -> "BiasAudit":
-    """Measure what an adapter that gives classes, or each of a study's, does to one group of people and not to another.
+    """Measure what an adapter that gives classes or writes, or each of a study's, does to one group and not to another.
 
     `file` has labelled rows with their `columns`; by default they are the study's test rows. Into the folder `out` bias.json
     and bias.html (in `language`) are written, into a file out.json the figures alone; over what is there only with `force`.
@@ -93,7 +93,8 @@ def bias(
     check_language(language)
     settings = settings or BiasSettings()
     files = [] if out is None else audit_files("bias", out)
-    check_outputs(files, (file, settings.words), force=force)
+    given = [text.partition("=")[2] or None for text in settings.sets]
+    check_outputs(files, (file, settings.words, *given), force=force)
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     audit = audit_bias(target, settings, rows=file, columns=columns, loading=loading, tell=tell)
     _write(audit, files, language)

@@ -37,6 +37,10 @@ def bias(
         bool, typer.Option("--intersections/--no-intersections", help="Compare groups of two axes at once, too.")
     ] = True,
     base: Annotated[bool, typer.Option("--base/--no-base", help="Put the bare base beside, with a probe.")] = True,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME[=FILE]", help="moldes_pt, crows_pairs=FILE or bbq=FILE; several times."),
+    ] = None,
     text: Text = None,
     label: Label = None,
     out: Annotated[
@@ -52,13 +56,14 @@ def bias(
     language: Language = "en",
     format: Format = "table",
 ) -> None:
-    """Measure what adapters that give classes do to one group and not to another, beside the bare base and each other.
+    """Measure what adapters do to one group and not to another, beside the bare base and each other.
 
     Example: `afina audit bias study/ --axis gender --out audits/ --fail-above 0.05`
 
-    By group: wrong answers, how often a class is answered, false positives and negatives, certainty. The same texts said by
-    people of different groups, and typed otherwise. P-values are corrected for all tests of an adapter. A passed audit is not
-    fairness.
+    Of classes, by group: wrong answers, how often a class is answered, false positives and negatives, certainty; the same
+    texts said by people of different groups, and typed otherwise. Of what writes, and of encoders with a language head where
+    sets are named: which sentences or answers it finds likelier. P-values are corrected for all tests of an adapter. A passed
+    audit is not fairness.
     """
     console = console_for(format)
     from afina import api
@@ -71,7 +76,8 @@ def bias(
     limits = limits_of(fail_above, BiasCheck.checks)
     settings = BiasSettings(
         groups=tuple(axis or ()), columns=tuple(group or ()), words=None if word_file is None else str(word_file),
-        fewest=fewest, rows=rows, swap_rows=swap_rows, intersections=intersections, base=base, seed=seed,
+        fewest=fewest, rows=rows, swap_rows=swap_rows, intersections=intersections, base=base,
+        sets=tuple(sets or ()), seed=seed,
     )  # fmt: skip
     words = Words(language)
     with working(console, words("starting"), words) as tell:

@@ -12,5 +12,5 @@ RUNNING_NOTES = {
     "report_to: {name} was told no more, as it had not taken everything {value} s after the end; the study and its results are not touched by it": "report_to: {name} não recebe mais nada, pois não tinha recebido tudo {value} s depois do fim; o estudo e os resultados seguem iguais",
     "the machines of the cluster are not of one kind (executor: ray): times and memory of runs on different ones do not compare": "as máquinas do cluster não são de um só tipo (executor: ray): tempos e memória de execuções em máquinas diferentes não se comparam",
     "the audit leak has nothing to look at here: only what writes can give away what it learned from": "a auditoria leak não tem nada para ver aqui: só o que escreve pode entregar aquilo com que aprendeu",
-    "the audit bias has nothing to look at here: bias is looked for in answers that are classes": "a auditoria bias não tem nada para ver aqui: o viés é procurado em respostas que são classes",
+    "the audit bias has nothing to look at here: bias is looked for in what gives classes or writes": "a auditoria bias não tem nada para ver aqui: o viés é procurado no que dá classes ou escreve",
 }

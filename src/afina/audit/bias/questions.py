@@ -9,6 +9,7 @@ from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.by_group import left_out_notes
 from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.perturb import CHANGES, changed
+from afina.audit.bias.word_swaps import SWAP_AXES, Swapped, swapped
 from afina.data.groups.grouping import Grouping, by_column, by_words, crossed
 from afina.data.groups.word_lists import GroupAxis, read_word_lists
 from afina.errors import UsageError
@@ -37,6 +38,9 @@ class BiasSettings:
     """True compares groups of two axes at once, where they have enough rows."""
     base: bool = True
     """True puts the bare base beside, with a logistic regression on its frozen embeddings of the train rows."""
+    sets: tuple[str, ...] = ()
+    """Sets of sentences and questions that a model is asked how likely it finds: `moldes_pt`, which comes with Afina and is
+    asked of what writes unless sets are named, `crows_pairs=FILE`, `bbq=FILE`."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,12 +62,15 @@ class BiasQuestions:
     framed: list[Framed]
     changed: dict[str, list[str]]
     """(R,) changed texts by the change's name."""
+    swapped: list[Swapped]
+    """Rows with one group's words and with the other's in their place."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """Return all that is asked, by which answers are known again."""
         rows = self.material.rows
-        return (rows.text, rows.text_pair, self.material.names, [each.texts for each in self.framed], self.changed)
+        return (rows.text, rows.text_pair, self.material.names, [each.texts for each in self.framed], self.changed,
+                [each.texts for each in self.swapped])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class AllAnswers:
     rows: ClassAnswers
     framed: list[list[ClassAnswers]]
     changed: dict[str, ClassAnswers]
+    swapped: list[list[ClassAnswers]]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the answers as arrays by name."""
@@ -80,23 +88,28 @@ class AllAnswers:
             f"framed {place} {number}": each.scores
             for place, own in enumerate(self.framed) for number, each in enumerate(own)
         }  # fmt: skip
+        swaps = {
+            f"swapped {place} {number}": each.scores
+            for place, own in enumerate(self.swapped) for number, each in enumerate(own)
+        }  # fmt: skip
         changes = {f"changed {name}": each.scores for name, each in self.changed.items()}
-        return {"rows": self.rows.scores, **frames, **changes}
+        return {"rows": self.rows.scores, **frames, **swaps, **changes}
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "AllAnswers":
         """Return the answers that `arrays` gave."""
-        framed: list[list[ClassAnswers]] = []
+        lists: dict[str, list[list[ClassAnswers]]] = {"framed": [], "swapped": []}
         for name, scores in arrays.items():
-            if name.startswith("framed "):
-                place = int(name.split()[1])
-                framed += [[] for _ in range(place + 1 - len(framed))]
-                framed[place].append(ClassAnswers(scores))
+            kind, *numbers = name.split()
+            if kind in lists:
+                answers, place = lists[kind], int(numbers[0])
+                answers += [[] for _ in range(place + 1 - len(answers))]
+                answers[place].append(ClassAnswers(scores))
         changed = {
             name.removeprefix("changed "): ClassAnswers(scores)
             for name, scores in arrays.items() if name.startswith("changed ")
         }  # fmt: skip
-        return cls(ClassAnswers(arrays["rows"]), framed, changed)
+        return cls(ClassAnswers(arrays["rows"]), lists["framed"], changed, lists["swapped"])
 
 
 def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions, list[Sentence]]:
@@ -119,7 +132,23 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
     frames = [framed(material.rows.text, axis, sample, settings.seed) for axis in axes]
     texts = [material.rows.text[row] for row in sample]
     changes = {name: changed(texts, name, settings.seed) for name in CHANGES} if len(sample) else {}
-    return BiasQuestions(material, groupings, sample, [each for each in frames if each is not None], changes), notes
+    own_words = [_swapped(material, axis.name, settings) for axis in axes if axis.name in SWAP_AXES]
+    asked = BiasQuestions(
+        material, groupings, sample, [each for each in frames if each is not None], changes,
+        [each for each in own_words if each is not None],
+    )  # fmt: skip
+    return asked, notes
+
+
+def _swapped(material: BiasRows, axis: str, settings: BiasSettings) -> Swapped | None:
+    """Return the rows that have words to swap, as many as are asked again; None where fewer have some than a group needs."""
+    made = swapped(material.rows.text, axis, np.arange(len(material.rows)))
+    if made is None or len(made.rows) < settings.fewest:
+        return None
+    random = np.random.default_rng(settings.seed)
+    taken = np.sort(random.choice(len(made.rows), min(settings.swap_rows, len(made.rows)), replace=False))
+    first, second = ([texts[place] for place in taken] for texts in made.texts)
+    return Swapped(axis, made.groups, made.rows[taken], (first, second))
 
 
 def _axes(settings: BiasSettings) -> list[GroupAxis]:
@@ -170,9 +199,13 @@ def ask(answer: Answerer, asked: BiasQuestions, tell: Callable[[str], None]) -> 
     for each in asked.framed:
         tell(f"who speaks: {each.axis}")
         frames.append([answer(texts, None) for texts in each.texts])
+    swaps = []
+    for both in asked.swapped:
+        tell(f"words swapped: {both.axis}")
+        swaps.append([answer(texts, None) for texts in both.texts])
     second = None if pairs is None else [pairs[row] for row in asked.sample]
     changes = {}
     for name, texts in asked.changed.items():
         tell(f"typed otherwise: {name}")
         changes[name] = answer(texts, second)
-    return AllAnswers(plain, frames, changes)
+    return AllAnswers(plain, frames, changes, swaps)

@@ -1,4 +1,7 @@
-"""Audit adapters that give classes for bias: by groups of rows, by who speaks, by how a text is typed."""
+"""Audit adapters for bias: classes by groups of rows, by who speaks, by how a text is typed; what writes by sets of texts.
+
+Where sets are named, an encoder with a masked-language head is asked about sentences too.
+"""
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
@@ -9,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
+from afina.audit.bias.asked_sets import ask_sets, base_name, read_sets, set_drafts
 from afina.audit.bias.base_model import answerer_of, base_answerer
 from afina.audit.bias.by_group import GroupRates, Looked, group_drafts, rates_table
 from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import Draft, finished
 from afina.audit.bias.material import of_file, of_study
 from afina.audit.bias.questions import AllAnswers, BiasQuestions, BiasSettings, ask, questions
+from afina.audit.bias.word_swaps import swap_drafts
 from afina.audit.kept_answers import KeptAnswers
 from afina.audit.targets import Shared, Target, labelled, study_of, targets_of
 from afina.data.rows import Rows
@@ -23,15 +28,15 @@ from afina.errors import UsageError
 from afina.predictor.loading import Loading
 from afina.predictor.predictor import Predictor
 from afina.results.findings.audited import Audited, Cells
-from afina.results.findings.finding import Finding, Subject
+from afina.results.findings.finding import Subject
 from afina.results.findings.sentence import Sentence
 from afina.study.audits import Tell
 from afina.tasks.base import Task, restore
 from afina.words.language import Words
 
-__all__ = ["BiasAudit", "audit_bias", "gives_classes"]
+__all__ = ["BiasAudit", "audit_bias", "looks_for_bias"]
 
-_ONLY = "that answers with one class of several; bias is looked for in classes."
+_ONLY = "that answers with one class of several, or writes; bias is looked for in these."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,11 @@ def gives_classes(task: Task) -> bool:
     return task.judged == "class" and not (task.speaks or task.tags or task.several or task.writes)
 
 
+def looks_for_bias(task: Task) -> bool:
+    """Return whether adapters of a task are looked at: by what they answer, or by what they find likely."""
+    return gives_classes(task) or task.speaks
+
+
 @dataclass
 class _DataSet:
     """Holds what is asked of all adapters of one data set, and what they answered."""
@@ -81,51 +91,72 @@ def audit_bias(
     target: str | Path, settings: BiasSettings, *, rows: str | Path | None = None, columns: DatasetSpec | None = None,
     loading: Loading | None = None, tell: Tell = lambda status: None, store: KeptAnswers | None = None,
 ) -> BiasAudit:  # fmt: skip
-    """Look for bias in an adapter that gives classes, or in every finished run of a study's folder.
+    """Look for bias in an adapter that gives classes or writes, or in every finished run of a study's folder.
 
     `rows` is a file of labelled rows with its `columns`; by default they are the test rows of the adapter's study. What was
-    answered is kept in `store`, and read from there where it is known. Raises
-    `UsageError` for a target that is missing or gives no classes, and where no group has enough rows.
+    answered is kept in `store`, and read from there where it is known. Raises `UsageError` for a target that is missing or
+    does neither, and where no group has enough rows.
     """
     loading, store = loading or Loading(), store or KeptAnswers()
-    shared, sets = Shared(loading), dict[str, _DataSet]()
-    notes: list[str | Sentence] = []
-    for adapter in targets_of(Path(target), gives_classes, _ONLY):
+    shared, sets, subjects = Shared(loading), dict[str, _DataSet](), list[Subject]()
+    targets = targets_of(Path(target), looks_for_bias, _ONLY)
+    tasks = [restore(adapter.record.task) for adapter in targets]
+    # Read before anything is loaded: what is wrong with a file is cheaper to find than a model is to load.
+    asked, notes = read_sets(settings, writes=any(task.speaks for task in tasks))
+    for adapter, task in zip(targets, tasks, strict=True):
         record = adapter.record
-        if not gives_classes(restore(record.task)):
-            raise UsageError(f"{adapter.path} was trained for {record.task['name']}; bias is looked for in classes.")
+        if not looks_for_bias(task):
+            raise UsageError(
+                f"{adapter.path} was trained for {record.task['name']}; bias is looked for in what gives classes or writes."
+            )
         tell_of = labelled(tell, adapter.label)
         tell_of("loading")
         loaded = shared.load(adapter)
-        key = str(rows) if rows is not None else str(record.facts.get("source"))
-        names = tuple(loaded.task.label_names or ())
-        if key not in sets:
-            material, train, more = _material(adapter, names, settings, rows, columns)
-            asked_of_all, remarks = questions(material, settings)
-            sets[key] = _DataSet(asked_of_all.material, asked_of_all, train)
-            notes += [*more, *remarks]
-        data = sets[key]
-        if names != data.material.names:
-            raise UsageError(f"{adapter.path} has other labels than the adapters before it; audit it alone.")
-        _ask(loaded, adapter, data, settings, loading, tell_of, store)
+        subject = _subject(loaded, adapter)
+        subjects.append(subject)
+        notes += ask_sets(asked, loaded, subject, adapter.weights, loading, store, tell_of, base=settings.base)
+        if not gives_classes(task):
+            continue
+        data, more = _data_of(sets, loaded, adapter, settings, rows, columns)
+        notes += more
+        _ask(loaded, adapter, subject, data, settings, loading, tell_of, store)
+    if settings.base and any(data.train is None for data in sets.values()):
+        notes.append(Sentence("No train rows are known, so that the bare base has no probe to stand beside."))
     findings, rates = [], []
-    for data in sets.values():
-        if data.train is None and settings.base:
-            notes.append(Sentence("No train rows are known, so that the bare base has no probe to stand beside."))
-        for subject in data.subjects:
-            tell(f"comparing: {subject.name}")
-            findings += _findings(subject, data, settings)
+    for subject in subjects:
+        tell(f"comparing: {subject.name}")
+        drafts = set_drafts(asked, subject, subjects, settings)
+        for data in (each for each in sets.values() if subject in each.subjects):
+            drafts = [*_drafts(subject, data, settings), *drafts]
             rates += [GroupRates(subject.name, each, data.material.rows.label, data.asked[subject.name].rows)
                       for each in data.questions.groupings]  # fmt: skip
-    first = next(iter(sets.values()))
+        findings += finished(drafts)
     return BiasAudit(
-        audit="bias", target=str(target), findings=findings, rates=rates, names=first.material.names,
+        audit="bias", target=str(target), findings=findings, rates=rates,
+        names=next((data.material.names for data in sets.values()), ()),
         notes=[each for place, each in enumerate(notes) if each not in notes[:place]],  # sentences have no hash
         facts={
             "settings": asdict(settings), "rows": [data.material.source for data in sets.values()],
             "versions": {name: importlib.metadata.version(name) for name in ("afina", "torch", "transformers")},
         },
     )  # fmt: skip
+
+
+def _data_of(
+    sets: dict[str, _DataSet], loaded: Predictor, adapter: Target, settings: BiasSettings, rows: str | Path | None,
+    columns: DatasetSpec | None,
+) -> tuple[_DataSet, list[str | Sentence]]:  # fmt: skip
+    """Return what is asked of the adapters of one data set, prepared for the first of them, and notes on it."""
+    key = str(rows) if rows is not None else str(adapter.record.facts.get("source"))
+    names, notes = tuple(loaded.task.label_names or ()), list[str | Sentence]()
+    if key not in sets:
+        material, train, more = _material(adapter, names, settings, rows, columns)
+        asked_of_all, remarks = questions(material, settings)
+        sets[key] = _DataSet(asked_of_all.material, asked_of_all, train)
+        notes += [*more, *remarks]
+    if names != sets[key].material.names:
+        raise UsageError(f"{adapter.path} has other labels than the adapters before it; audit it alone.")
+    return sets[key], notes
 
 
 def _material(
@@ -147,9 +178,19 @@ def _material(
     return material, train, []
 
 
+def _subject(loaded: Predictor, adapter: Target) -> Subject:
+    result, record = adapter.result, loaded.record
+    return Subject(
+        name=adapter.path.name if result is None else result.run, adapter=str(adapter.path), model=record.model,
+        dataset=str(record.facts.get("dataset", "")), method=record.method if result is None else result.method_label,
+        rank=loaded.method.settings().get("rank"), seed=record.seed,
+    )  # fmt: skip
+
+
 def _ask(
     loaded: Predictor,
     adapter: Target,
+    subject: Subject,
     data: _DataSet,
     settings: BiasSettings,
     loading: Loading,
@@ -157,18 +198,13 @@ def _ask(
     store: KeptAnswers,
 ) -> None:
     """Ask an adapter, and its bare base unless that was asked before."""
-    result, record = adapter.result, loaded.record
-    subject = Subject(
-        name=adapter.path.name if result is None else result.run, adapter=str(adapter.path), model=record.model,
-        dataset=str(record.facts.get("dataset", "")), method=record.method if result is None else result.method_label,
-        rank=loaded.method.settings().get("rank"), seed=record.seed,
-    )  # fmt: skip
+    record = loaded.record
     data.subjects.append(subject)
     parts = (data.questions.key, record.model, record.precision, adapter.weights)
     data.asked[subject.name] = AllAnswers.of(
         store.answers(subject.name, parts, lambda: ask(answerer_of(loaded), data.questions, tell).arrays())
     )
-    name = _base_name(record.model)
+    name = base_name(record.model)
     if settings.base and data.train is not None and name not in data.asked:
         train, classes = data.train, len(data.material.names)
 
@@ -178,18 +214,14 @@ def _ask(
             return ask(probe, data.questions, tell).arrays()
 
         fitted = (train.text, train.text_pair, train.label.tolist(), settings.rows, settings.seed, loaded.longest)
-        parts = (data.questions.key, record.model, record.precision, *fitted)
-        data.asked[name] = AllAnswers.of(store.answers(name, parts, ask_base))
+        of_base = (data.questions.key, record.model, record.precision, *fitted)
+        data.asked[name] = AllAnswers.of(store.answers(name, of_base, ask_base))
 
 
-def _base_name(model: str) -> str:
-    return f"base {model}"
-
-
-def _findings(subject: Subject, data: _DataSet, settings: BiasSettings) -> list[Finding]:
-    """Return the findings of one adapter, its base and the other adapters of its seed beside it."""
+def _drafts(subject: Subject, data: _DataSet, settings: BiasSettings) -> list[Draft]:
+    """Return what one adapter's classes show, its base and the other adapters of its seed beside it."""
     answered = data.asked[subject.name]
-    base = data.asked.get(_base_name(str(subject.model)))
+    base = data.asked.get(base_name(str(subject.model)))
     others = {
         each.name: data.asked[each.name] for each in data.subjects if each != subject and each.seed == subject.seed
     }
@@ -201,10 +233,13 @@ def _findings(subject: Subject, data: _DataSet, settings: BiasSettings) -> list[
     for place, framed in enumerate(data.questions.framed):
         of_others = {name: each.framed[place] for name, each in beside.items()}
         drafts += frame_drafts(subject, data.material, framed, answered.framed[place], of_others, settings.seed)
+    for place, swaps in enumerate(data.questions.swapped):
+        swaps_of_others = {name: each.swapped[place] for name, each in beside.items()}
+        drafts += swap_drafts(subject, data.material, swaps, answered.swapped[place], swaps_of_others, settings.seed)
     before: dict[str, ClassAnswers] = {"": answered.rows} | {name: each.rows for name, each in beside.items()}
     for check, texts in data.questions.changed.items():
         now = {"": answered.changed[check]} | {name: each.changed[check] for name, each in beside.items()}
         drafts += filter(None, [
             change_draft(subject, data.material, check, data.questions.sample, texts, now, before, settings.seed)
         ])  # fmt: skip
-    return finished(drafts)
+    return drafts

@@ -1,11 +1,12 @@
-"""Look for what adapters that give classes do to one group and not to another (`afina audit bias`)."""
+"""Look for what adapters do to one group and not to another, and for what they lean to (`afina audit bias`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from afina.audit.bias.bias_set import BIAS_SETS
 from afina.audit.bias.perturb import CHANGES
 from afina.audit.bias.questions import BiasSettings
-from afina.audit.bias.run import BiasAudit, audit_bias, gives_classes
+from afina.audit.bias.run import BiasAudit, audit_bias, looks_for_bias
 from afina.audit.kept_answers import KeptAnswers
 from afina.measure.gaps import RATES
 from afina.predictor.loading import Loading
@@ -18,14 +19,22 @@ __all__ = ["BiasCheck"]
 @audit("bias")
 @dataclass(frozen=True, kw_only=True)
 class BiasCheck(BiasSettings, Audit):
-    """Compares groups on a study's test rows, and answers to the same texts said by others or typed otherwise."""
+    """Compares groups on a study's test rows, the same texts said by others or typed otherwise, and sets of sentences."""
 
-    checks = (*RATES, "swaps", "swap_direction", *CHANGES)
-    only = "the audit bias has nothing to look at here: bias is looked for in answers that are classes"
+    checks = (
+        *RATES,
+        "swaps",
+        "swap_direction",
+        "word_swaps",
+        "word_swap_direction",
+        *CHANGES,
+        *(check for each in BIAS_SETS.values() for check in each.checks),
+    )
+    only = "the audit bias has nothing to look at here: bias is looked for in what gives classes or writes"
 
     @classmethod
     def looks_at(cls, task: Task) -> bool:
-        return gives_classes(task)
+        return looks_for_bias(task)
 
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> BiasAudit:
         return audit_bias(target, self, loading=loading, tell=tell, store=KeptAnswers(store))
