@@ -401,6 +401,7 @@ def test_methods_of_some_layers_are_planned_as_such(tmp_path: Path) -> None:
         tmp_path,
         dataset=str(tmp_path / "mail.csv"),
         methods=["head", *({"llama-adapter": {"layers": layers}} for layers in (1, 3, 6))],
+        batch_size=64,  # so that no evaluation has more rows than a step
     )
     estimates, failed = estimate_study(StudyConfig.read(tmp_path / "study.yaml"))
     assert not failed

@@ -36,6 +36,7 @@ from afina.data.tokens.batching import Batch, collate
 from afina.data.tokens.tokens import Tokens
 from afina.ops.attention import Scoring
 from afina.ops.dropout import DropoutSource, dropout
+from afina.ops.kind import kind_of
 
 __all__ = ["Attachment"]
 
@@ -102,9 +103,8 @@ class Attachment:
         for layer in layers[self._trunk_layers :] if self.checkpointing else ():
             self._handles.append(Loan(layer, self._checkpointed(layer.forward)))
         if self._trunk_layers and self._trunks is not None:
-            self._lower = LowerLayers(
-                layers[: self._trunk_layers], self._trunk_of, self._reach, self.flight, self._trunks
-            )
+            lowest = layers[: self._trunk_layers]
+            self._lower = LowerLayers(lowest, self._trunk_of, self._reach, self.flight, self._trunks)
             self._handles += self._lower.loans
         if any(prompt is not None for prompt in prompts):
             self._prompts = Prompts(prompts, every=self.backbone.tags or anatomy.row.causal)
@@ -163,8 +163,9 @@ class Attachment:
 
     def _dropouts(self) -> list[nn.Module]:
         """Drop by a hook on a CPU, instead of by the modules that do, which draw a float per element."""
-        modules = self.backbone.model.modules() if self.backbone.device.type == "cpu" else ()
-        return [module for module in modules if isinstance(module, nn.Dropout)]
+        model = self.backbone.model
+        on_cpu = kind_of(next(model.parameters())) == "cpu"
+        return [module for module in model.modules() if on_cpu and isinstance(module, nn.Dropout)]
 
     def batch(self, pieces: Sequence[tuple[Tokens, np.ndarray]], *, packing: bool = False) -> Batch:
         """Return rows of data sets, one after another, as a batch for this backbone.

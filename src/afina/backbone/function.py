@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.ops.attention import Scoring, attention
+from afina.ops.kind import kind_of
 
 __all__ = ["ATTACHED", "Attends", "attention_function", "mask_function", "register_attention"]
 
@@ -78,7 +79,7 @@ def mask_function(*args: Any, **settings: Any) -> Tensor | None:
     dtype = settings.get("dtype", torch.float32)
     mask = sdpa_mask(*args, **settings)
     # On a GPU attention takes a mask of truths in its own kernels.
-    if mask is None or mask.device.type != "cpu":
+    if mask is None or kind_of(mask) != "cpu":
         return mask  # type: ignore[no-any-return]
     return torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from afina.study.estimate import CostEstimate
+    from afina.study.needs import Likely
     from afina.study.planned import Ahead, Plan
     from afina.words.language import Words
 
@@ -74,6 +75,7 @@ def _show(console: "Console", estimates: "Sequence[CostEstimate]", words: "Words
     columns = [words(name) for name in ("method", "trainable", "memory", "step", "train", "evaluate", "disk")]
     tables: dict[str, Table] = {}
     rates: dict[str, list[str]] = {}
+    worst: dict[str, list[str]] = {}
     for entry in estimates:
         # Seeds cost alike.
         if entry.run.seed != estimates[0].run.seed:
@@ -84,15 +86,18 @@ def _show(console: "Console", estimates: "Sequence[CostEstimate]", words: "Words
             tables[title].columns[0].overflow = "fold"
             for column in tables[title].columns[1:]:
                 column.justify = "right"
+            tables[title].columns[2].no_wrap, tables[title].columns[2].min_width = True, 12
         tables[title].add_row(
-            entry.run.label, words.number(entry.trainable_parameters), f"{words.number(entry.peak_memory_bytes / 1e9, 2)} GB",
+            entry.run.label, words.number(entry.trainable_parameters), _memory(entry.memory.peak, words),
             f"{words.written(format(entry.step_seconds, '.3g'))} s", _time(entry.train_seconds, words),
             _time(entry.evaluate_seconds, words), f"{words.number(entry.disk_bytes / 1e6)} MB",
         )  # fmt: skip
+        worst.setdefault(title, []).append(f"{entry.run.label} {words(entry.memory.worst)}")
         if (rate := entry.run.settings["learning_rate"]) is not None:
             rates.setdefault(title, []).append(f"{entry.run.label} {rate:g} ({words(entry.run.rate)})")
     for title, table in tables.items():
         console.print(table)
+        note(console, f"{words('most memory in')}: {', '.join(worst[title])}", "dim")
         if title in rates:
             note(console, f"{words('learning rates')}: {', '.join(rates[title])}", "dim")
 
@@ -125,6 +130,10 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
         )  # fmt: skip
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
+
+
+def _memory(likely: "Likely", words: "Words") -> str:
+    return f"{words.number(likely.low / 1e9, 2)}-{words.number(likely.high / 1e9, 2)} GB"
 
 
 def _time(seconds: float, words: "Words") -> str:

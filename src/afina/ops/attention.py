@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from afina.ops.dropout import DropoutSource, dropout
+from afina.ops.kind import kind_of
 
 __all__ = ["Scoring", "attention"]
 
@@ -67,7 +68,7 @@ def attention(
     small = query.dtype == torch.bfloat16 and query.shape[:3].numel() * key.shape[2] <= _SMALL
     # torch's fused kernels are best on GPUs and for passes without gradients; training on a CPU is faster by
     # `_Attention`.
-    if softcap is None and (query.device.type != "cpu" or not (torch.is_grad_enabled() or small)):
+    if softcap is None and (kind_of(query) != "cpu" or not (torch.is_grad_enabled() or small)):
         return torch.nn.functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
         )

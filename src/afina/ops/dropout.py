@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["DropoutSource", "dropout"]
+from afina.ops.kind import kind_of
+
+__all__ = ["DropoutSource", "Pool", "dropout"]
 
 _STEPS = 1 << 15
 _POOL = 1 << 20
@@ -28,7 +30,7 @@ class DropoutSource:
         # The fastest of numpy's generators, whose state is four words: small enough for every checkpoint.
         self._bits = np.random.SFC64(seed)
         self._pool = pool
-        self._pools: dict[tuple[float, torch.dtype], _Pool] = {}
+        self._pools: dict[tuple[float, torch.dtype], Pool] = {}
 
     def factors(self, shape: torch.Size, probability: float, dtype: torch.dtype) -> Tensor:
         """Return factors of `shape` and `dtype`: 0 with `probability`, else the factor that makes their mean 1.
@@ -45,7 +47,7 @@ class DropoutSource:
         pool.used += count
         return pool.factors[pool.used - count : pool.used].view(shape)
 
-    def _draw(self, count: int, probability: float, dtype: torch.dtype) -> "_Pool":
+    def _draw(self, count: int, probability: float, dtype: torch.dtype) -> "Pool":
         state = _to_json(self._bits)
 
         # Four draws of 16 bits from a word of 64: fine enough for a probability, and four times as fast as a float
@@ -61,7 +63,7 @@ class DropoutSource:
         limit = torch.tensor(round(met * _STEPS) - 1, dtype=torch.int16)
         mask = torch.sub(limit, draws.bitwise_and_(_STEPS - 1), out=draws).bitwise_right_shift_(15)
         lane = _LANE[dtype.itemsize]
-        return _Pool(state, mask.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
+        return Pool(state, mask.to(lane).bitwise_and_(factor.view(lane)).view(dtype))
 
     def replayed(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return two blocks: the second, run later, draws the same factors as the first and then restores the state."""
@@ -83,10 +85,10 @@ class DropoutSource:
 
         return first(), again()
 
-    def _mark(self) -> tuple[list[int], dict[Any, tuple["_Pool", int]]]:
+    def _mark(self) -> tuple[list[int], dict[Any, tuple["Pool", int]]]:
         return _to_json(self._bits), {key: (pool, pool.used) for key, pool in self._pools.items()}
 
-    def _return_to(self, mark: tuple[list[int], dict[Any, tuple["_Pool", int]]]) -> None:
+    def _return_to(self, mark: tuple[list[int], dict[Any, tuple["Pool", int]]]) -> None:
         words, pools = mark
         _from_json(self._bits, words)
         self._pools = {key: pool for key, (pool, _) in pools.items()}
@@ -114,7 +116,7 @@ class DropoutSource:
 
 
 @dataclass
-class _Pool:
+class Pool:
     """Holds factors drawn ahead, and the generator's state before they were drawn."""
 
     state: list[int]
@@ -141,6 +143,6 @@ def dropout(x: Tensor, probability: float, source: DropoutSource | None) -> Tens
     """
     if probability <= 0.0:
         return x
-    if source is None or x.device.type != "cpu" or probability >= 1.0 or torch.compiler.is_compiling():
+    if source is None or kind_of(x) != "cpu" or probability >= 1.0 or torch.compiler.is_compiling():
         return torch.nn.functional.dropout(x, probability)
     return x * source.factors(x.shape, probability, x.dtype)

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy, linear
 
+from afina.ops.kind import kind_of
+
 __all__ = ["VocabularyHead", "chunk_of", "chunked_losses", "plain_logits", "plain_token_losses", "token_losses"]
 
 _LOGITS = {"cpu": 1 << 21, "cuda": 1 << 26}
@@ -105,7 +107,7 @@ def token_losses(
 
 def chunk_of(states: Tensor, words: int) -> int:
     """Return how many places of states go through a head of so many words at a time."""
-    return max(1, _LOGITS[states.device.type] // words)
+    return max(1, _LOGITS[kind_of(states)] // words)
 
 
 def chunked_losses(

@@ -1,9 +1,9 @@
-"""Predict each run's time and memory from real steps of one and two layers, scaled to all.
+"""Predict each run's memory by a rehearsal, and its time from real steps of one and two layers, scaled to all.
 
-A step's time and the tensors that autograd keeps for its backward pass grow by the same amount with every layer. So the
-model's own shape with one layer and with two, random weights, is trained for a few steps here and now, and the line
-through both is followed to the full depth. Time is taken at the data's mean length; what is kept, which decides the peak,
-at the longest: it is a quadratic in the length, found from three short ones. No weights are loaded, no network is needed.
+The memory is that of a step and an evaluation of the longest rows, taken without numbers (`rehearsal.py`). A step's time
+grows by the same amount with every layer: so the model's own shape with one layer and with two, random weights, is trained
+for a few steps here and now at the data's mean length, and the line through both is followed to the full depth. No weights
+are loaded, no network is needed.
 """
 
 from collections.abc import Callable
@@ -11,32 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.attachment import Attachment
-from afina.backbone.before_text import places_taken
 from afina.backbone.inputs import random_inputs
 from afina.backbone.load import Backbone
-from afina.backbone.quantise import is_quantised, stored_precision, weight_bytes, weight_shape
+from afina.backbone.quantise import stored_precision
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.backbone.storage.base import STORAGES, worth_trying
 from afina.config import StudyConfig
-from afina.data.tokens.batching import WIDTH_STEP, steps_per_epoch
+from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.tokens import IGNORED
 from afina.errors import AfinaError
 from afina.measure.timing import Stopwatch, lower_quartile
 from afina.methods.base import Method, probing_method
 from afina.ops.dropout import DropoutSource
-from afina.ops.frozen_linear import copied_bytes
 from afina.optimisers.base import make_optimiser
 from afina.precision import EXACT
+from afina.study.needs import MemoryNeeds, memory_of, memory_of_words
 from afina.study.plan import Run, expand
 from afina.study.room import KeptBytes, kept_bytes
-from afina.study.saved_bytes import SavedBytes
 from afina.study.sizes import Sizes, sizes_of
+from afina.study.staging import rehearsed_run
 from afina.train.optimiser import By, Optimiser, steps_by
 from afina.train.passes import lowest_layer
 
@@ -45,16 +42,6 @@ __all__ = ["CostEstimate", "Sizes", "estimate_study"]
 _STEPS = 5
 _STEP_OPERATIONS = 1e11
 """Operations of a timed step, at most; of larger ones fewer rows are timed, and their time is scaled."""
-_LONGEST_COUNTED = 64
-_RUNTIME_BYTES = 200_000_000
-"""Memory of a process beside weights and activations: code that is loaded with the first step, and the allocator's
-slack (docs/explanation/plan.md)."""
-_WIDTH_BYTES = {"forward": 6_000_000, "train": 18_000_000}
-"""Memory that a CPU's matrix library keeps for each width of batches that it meets, found from real runs
-(docs/explanation/plan.md)."""
-_WIDTHS_KEPT = 70
-
-
 _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
 
 
@@ -68,8 +55,13 @@ class CostEstimate:
     step_seconds: float
     train_seconds: float
     evaluate_seconds: float
-    peak_memory_bytes: float
+    memory: MemoryNeeds
     disk_bytes: float
+
+    @property
+    def peak_memory_bytes(self) -> float:
+        """Return the most memory of training, as a result has it: as likely too little as too much."""
+        return self.memory.train.value
 
 
 @dataclass(frozen=True)
@@ -129,11 +121,13 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     method = run.method
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
-    weights, dtype = whole.parameter_count, _dtype(precision, device)
+    weights = whole.parameter_count
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     beside = KeptBytes() if method.gradient_free else kept_bytes(method, adapter, whole, device)
+    rehearsed, standing = rehearsed_run(run, config, shape, sizes, device=device, precision=precision)
+    memory = memory_of(rehearsed, standing, trains=not method.gradient_free, on_cpu=device == "cpu")
     rows, inner = config.micro_batch_size or config.batch_size, method.in_every_layer()
-    length = int(min(most := config.length_of(config.dataset[run.dataset]), max(4, round(sizes.tokens))))
+    length = int(min(config.length_of(config.dataset[run.dataset]), max(4, round(sizes.tokens))))
     timed = _Step(rows, length, device, precision, config.gradient_checkpointing)
     one, two = (_measure(shape, n, inner, sizes, timed) for n in (1, 2))
     layers = whole.anatomy.layer_count
@@ -144,28 +138,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     step = _follow(one.step_seconds, two.step_seconds, above) * config.batch_size / rows
     forward = _follow(one.forward_seconds, two.forward_seconds, layers) / rows
     lower = (layers - above) * max(0.0, two.forward_seconds - one.forward_seconds) / rows
-    longest, saved, phase = min(most, sizes.longest), 0.0, "forward"
-    if not method.gradient_free:
-        one_saved, two_saved = (_saved_bytes(shape, n, inner, sizes, longest, device, precision) for n in (1, 2))
-        saved = rows * _follow(one_saved, two_saved, above)
-        if config.gradient_checkpointing:
-            # Of each layer its input is kept, and one layer at a time is there whole.
-            inputs = above * longest * whole.anatomy.width * dtype.itemsize
-            saved = rows * (one_saved + inputs)
-        phase = "train" if above else "forward"
-    steps = -(-sizes.train_rows // config.batch_size)  # of an epoch, which meets most of the widths that there are
-    widths = 0 if device == "cuda" else min(_WIDTHS_KEPT, -(-longest // WIDTH_STEP), steps)
-    prepared: float = widths * _WIDTH_BYTES[phase]
-    stored = torch.float32 if method.owns_backbone else dtype
-    plain = shape_backbone(
-        shape, dtype=stored, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
-    )
-    base = plain.model
-    # Its products' copies; what is written goes through the language head without one.
-    multiplied = [base] if sizes.trained else plain.linear_models
-    copies = 0 if device == "cuda" or method.owns_backbone else copied_bytes(*multiplied)
-    prepared += copies * (2 if phase == "train" else 1)
-    prepared += max(saved, beside.step) + beside.state - (4 * weights if method.owns_backbone else 0)
+    steps = -(-sizes.train_rows // config.batch_size)
     if method.gradient_free:
         train, evaluate = (forward * sizes.evaluated(rows) for rows in (sizes.train_rows, sizes.test_rows))
         step = 0.0
@@ -181,7 +154,7 @@ def _estimate(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: s
     return CostEstimate(
         run=run, trainable_parameters=trainable, total_parameters=weights + _numel(adapter), step_seconds=step,
         train_seconds=float(train), evaluate_seconds=float(evaluate),
-        peak_memory_bytes=weight_bytes(base) + _dequantised_bytes(base, dtype) + prepared + _RUNTIME_BYTES,
+        memory=memory,
         # The adapter, a checkpoint while it runs (weights and moments), predictions, and the data's tokens.
         disk_bytes=4 * _kept(config) * trainable + beside.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
     )  # fmt: skip
@@ -197,19 +170,13 @@ def _of_words(run: Run, sizes: Sizes) -> CostEstimate:
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
     return CostEstimate(
         run=run, trainable_parameters=0, total_parameters=0, step_seconds=0.0, train_seconds=0.0, evaluate_seconds=0.0,
-        peak_memory_bytes=_RUNTIME_BYTES, disk_bytes=4 * tokens,
+        memory=memory_of_words(), disk_bytes=4 * tokens,
     )  # fmt: skip
 
 
 def _dtype(precision: str, device: str) -> torch.dtype:
     """Return the type of number that a precision computes in."""
     return STORAGES[precision].compute(device)
-
-
-def _dequantised_bytes(model: nn.Module, dtype: torch.dtype) -> int:
-    """Return the bytes of the largest quantised layer's weight as it computes, which is there while it does."""
-    sizes = (torch.Size(weight_shape(own)).numel() for own in model.modules() if is_quantised(own))
-    return max(sizes, default=0) * dtype.itemsize
 
 
 def _numel(adapter: Adapter) -> int:
@@ -320,25 +287,6 @@ def _timed_optimiser(method: Method, adapter: Adapter, backbone: Backbone) -> Op
     kind, layers = steps_by(method, backbone.device.type), adapter.layers(backbone)
     kind = make_optimiser("adamw") if kind.by_turns else kind
     return Optimiser(adapter.trainable(backbone), learning_rate=1e-9, total_steps=100, by=By(kind, layers))
-
-
-def _saved_bytes(
-    shape: Any, layers: int, method: Method, sizes: Sizes, length: int, device: str, precision: str
-) -> float:
-    """Measure the bytes that autograd holds for the backward pass of one row of `length` tokens."""
-    backbone, adapter = _shallow(shape, layers, method, sizes, device, precision)
-    most = min(_LONGEST_COUNTED, backbone.context - places_taken(adapter))
-    lengths = [most // 4, most // 2, most]
-    bytes_at = []
-    with Attachment(backbone, [adapter], DropoutSource(0, pool=1)) as attached:
-        attached.train(True)
-        for short in lengths:
-            with SavedBytes(backbone, adapter) as count:
-                _random_loss(attached, shape, 1, short, sizes)
-            bytes_at.append(count.bytes)
-
-    # What attention keeps grows with the square of the length, all else with the length: three lengths give the curve.
-    return float(np.polyval(np.polyfit(lengths, bytes_at, 2), length))
 
 
 def _passed(watch: Stopwatch, device: str) -> float:

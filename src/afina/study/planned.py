@@ -1,7 +1,7 @@
 """Predict what a study will cost, for Python: `afina.plan`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +54,9 @@ class Plan:
 
     @property
     def peak_memory_bytes(self) -> float:
+        """Return the most memory that any run is likely to need: nine of ten need no more."""
         # Runs follow one another, so that the largest counts and not the sum.
-        return max((own.peak_memory_bytes for own in self.estimates), default=0.0)
+        return max((own.memory.peak.high for own in self.estimates), default=0.0)
 
     @property
     def disk_bytes(self) -> float:
@@ -101,7 +102,8 @@ class Plan:
 
 
 def _figures(estimate: "CostEstimate") -> dict[str, Any]:
-    return {key: value for key, value in vars(estimate).items() if key != "run"}
+    figures = {key: value for key, value in vars(estimate).items() if key not in ("run", "memory")}
+    return figures | {"peak_memory_bytes": estimate.peak_memory_bytes, "memory": asdict(estimate.memory)}
 
 
 def plan(

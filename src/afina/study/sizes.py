@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from afina.config import StudyConfig
 from afina.data.images import patches_of
 from afina.data.rows import Rows
 from afina.data.sources.presets import PRESETS
+from afina.data.tokens.tokens import Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.study.data import class_asked, study_data
@@ -41,6 +42,12 @@ class Sizes:
     """Texts that a row is to a model that gives vectors."""
     beside: int = 0
     """Texts that every evaluation reads beside the rows: passages, say."""
+    task: Task | None = None
+    """The task, where rows were read."""
+    batch: Tokens | None = None
+    """The longest rows, as many as a batch has, where they were tokenised."""
+    lengths: np.ndarray | None = None
+    """Tokens of a sample of the rows, where they were counted."""
 
     @property
     def sequences(self) -> int:
@@ -79,12 +86,13 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
         with suppress(UsageError):  # words are counted then
             tokenizer, _ = load_tokenizer(model)
     task = task_of(config, spec, data, tokenizer)
-    mean, longest, trained, source = _tokens(data.train, model, config.length_of(spec), task, tokenizer)
-    rows = (len(data.train), len(data.test))
-    beside = 0 if data.passages is None else len(data.passages.texts)
+    counted = _tokens(data.train, model, config.length_of(spec), task, tokenizer, config.batch_size)
     return Sizes(
-        *rows, mean, longest, task.outputs, source, task.speaks, task.tags, trained, texts=task.texts, beside=beside
-    )
+        len(data.train), len(data.test), float(counted.lengths.mean()), counted.most, task.outputs,
+        counted.source, task.speaks, task.tags, counted.trained, texts=task.texts,
+        beside=0 if data.passages is None else len(data.passages.texts), task=task, batch=counted.longest,
+        lengths=counted.lengths,
+    )  # fmt: skip
 
 
 def _unread(config: StudyConfig, spec: DatasetSpec) -> Sizes:
@@ -107,19 +115,39 @@ def _limited(sizes: Sizes, config: StudyConfig) -> Sizes:
     return Sizes(**{**vars(sizes), **limits})
 
 
-def _tokens(rows: Rows, model: str, max_length: int, task: Task, tokenizer: Any) -> tuple[float, int, float, str]:
-    """Mean and most tokens of a row, the share that is trained where it is text, and how they were found."""
+class _Counted(NamedTuple):
+    """Says how long rows are."""
+
+    lengths: np.ndarray
+    """Tokens of each row of a sample."""
+    most: int
+    longest: Tokens | None
+    trained: float
+    """Share that is trained where it is text."""
+    source: str
+
+
+def _tokens(rows: Rows, model: str, max_length: int, task: Task, tokenizer: Any, batch: int) -> _Counted:
+    """Count the tokens of a sample of rows, and of the `batch` longest of all."""
     shape = read_shape(model)
     if rows.pixels is not None:
         patches = patches_of(shape)
-        return float(patches), patches, 0.0, "patches of an image"
+        return _Counted(np.array([patches]), patches, None, 0.0, "patches of an image")
     sample = rows.take(np.arange(0, len(rows), max(1, len(rows) // 2000)))
     if tokenizer is None:
-        pairs = zip(sample.text, sample.text_pair or [""] * len(sample), strict=True)
-        words = np.array([len(f"{a} {b}".split()) for a, b in pairs])
-        return 1.35 * float(words.mean()) + 2, int(1.35 * words.max() + 2), float(task.writes), "words counted"
-    limit = min(max_length, context_of(shape))
-    tokens = task.tokenize(tokenizer, sample, limit, apart=task.speaks and reads_apart(shape))
-    lengths = tokens.lengths
+        words = np.array([len(text.split()) for text in _whole(sample)])
+        counts = (1.35 * words + 2).astype(int)
+        return _Counted(counts, int(counts.max()), None, float(task.writes), "words counted")
+    limit, apart = min(max_length, context_of(shape)), task.speaks and reads_apart(shape)
+    tokens = task.tokenize(tokenizer, sample, limit, apart=apart)
+    # The longest decide the memory, and a sample may miss them: characters tell which they are, or nearly.
+    letters = np.array([len(text) for text in _whole(rows)])
+    most = task.tokenize(tokenizer, rows.take(np.argsort(letters, kind="stable")[-batch:]), limit, apart=apart)
     trained = float(tokens.trained.sum() / tokens.offsets[-1]) if task.writes else 0.0
-    return float(lengths.mean()), int(lengths.max()), trained, f"{len(sample)} rows tokenised"
+    longest = max(int(tokens.lengths.max()), int(most.lengths.max()))
+    return _Counted(tokens.lengths, longest, most, trained, f"{len(sample)} rows tokenised")
+
+
+def _whole(rows: Rows) -> list[str]:
+    """Return each row's text, with its second one if it has any."""
+    return rows.text if rows.text_pair is None else [f"{a} {b}" for a, b in zip(rows.text, rows.text_pair, strict=True)]

@@ -1,0 +1,179 @@
+"""Count what the operations within a block keep in memory, and what they compute, on tensors without numbers.
+
+Every operation of a model's forward and backward pass comes by here (torch's dispatch mode). Floating-point tensors are
+torch's fake ones: they have a shape, a type and a storage of a size, and no numbers, so that a model of any size is run in
+a second. Whole numbers (tokens, masks, targets) stay real: shapes that follow from them are those of a real run.
+"""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map_only
+
+__all__ = ["BACKWARD", "Product", "Storages", "Work", "fake_mode"]
+
+BACKWARD = "the backward pass"
+_PRODUCTS = {
+    torch.ops.aten.mm: (0, 1), torch.ops.aten.addmm: (1, 2), torch.ops.aten.bmm: (0, 1), torch.ops.aten.baddbmm: (1, 2),
+    torch.ops.aten._grouped_mm: (0, 1),
+}  # fmt: skip
+"""Operations that multiply matrices, with the places of both factors among their arguments."""
+_PICKED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
+"""Operations whose second argument may hold truths, of which as many places are picked as are true."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Holds the size of a product of matrices: `batch` of (rows, inner) by (inner, columns)."""
+
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+    dtype: torch.dtype
+
+    @property
+    def operations(self) -> int:
+        """Return its multiplications and additions."""
+        return 2 * self.batch * self.rows * self.inner * self.columns
+
+
+@dataclass
+class Work:
+    """Holds what is computed: products of matrices by size, bytes that all other operations read and write, and calls."""
+
+    products: Counter[Product] = field(default_factory=Counter)
+    moved_bytes: int = 0
+    calls: int = 0
+
+    @property
+    def operations(self) -> int:
+        return sum(count * product.operations for product, count in self.products.items())
+
+
+def fake_mode() -> FakeTensorMode:
+    """Return a mode in which tensors without numbers meet real ones."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of storages that come and go while it is on, within `fake`, or of real tensors without it."""
+
+    def __init__(
+        self, fake: FakeTensorMode | None = None, *, rounded: Callable[[int], int] = lambda size: size
+    ) -> None:
+        """Count a storage of n bytes as `rounded(n)`."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._fake, self._rounded = fake, rounded
+        self._live: dict[int, int] = {}
+        self._part = ""
+        self.bytes = 0
+        self.peaks: dict[str, int] = {}
+        """The most bytes that were there at once, by part."""
+        self.work: dict[str, Work] = {}
+        """The products and other operations, by part."""
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Call what happens within by this name; what autograd computes of it is `the backward pass`."""
+        before, self._part = self._part, name
+        try:
+            yield
+        finally:
+            self._part = before
+
+    def hold(self, tensor: Tensor) -> None:
+        """Count what lies in memory before anything is computed."""
+        self._note(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
+        if given and not any(isinstance(value, FakeTensor) or value.is_floating_point() for value in given):
+            # Whole numbers alone: computed in earnest, as shapes may follow from them.
+            with unset_fake_temporarily():
+                output = func(*args, **kwargs)
+            output = tree_map_only(Tensor, self._without_numbers, output)
+        else:
+            output = self._computed(func, args, kwargs)
+            self._count(func, args, kwargs, given, output)
+        for value in tree_iter(output):
+            if isinstance(value, Tensor):
+                self._note(value)
+        return output
+
+    def _computed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if func is torch.ops.aten._grouped_mm.default and self._fake is not None:
+            return _grouped(*args, **kwargs)
+        return func(*_places_for_truths(func, args), **kwargs)
+
+    def _without_numbers(self, value: Tensor) -> Tensor:
+        return value if self._fake is None or not value.is_floating_point() else self._fake.from_tensor(value)
+
+    @property
+    def _named(self) -> str:
+        # Autograd's own tasks have a number while they run.
+        return BACKWARD if torch._C._current_graph_task_id() >= 0 else self._part
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key in self._live:
+            return
+        size = self._live[key] = self._rounded(storage.nbytes())
+        self.bytes += size
+        weakref.finalize(storage, self._gone, key)
+        part = self._named
+        if self.bytes > self.peaks.get(part, -1):
+            self.peaks[part] = self.bytes
+
+    def _gone(self, key: int) -> None:
+        self.bytes -= self._live.pop(key)
+
+    def _count(self, func: Any, args: Any, kwargs: Any, given: list[Tensor], output: Any) -> None:
+        work = self.work.setdefault(self._named, Work())
+        places = _PRODUCTS.get(func.overloadpacket)
+        if places is not None:
+            left, right = (args[place] for place in places)
+            batch = left.shape[0] if left.ndim == 3 else 1
+            work.products[Product(batch, left.shape[-2], left.shape[-1], right.shape[-1], left.dtype)] += 1
+            work.calls += 1
+            return
+        made = [value for value in tree_iter(output) if isinstance(value, Tensor)]
+        # A view of what is there moves nothing.
+        if func.is_view or not made:
+            return
+        work.calls += 1
+        work.moved_bytes += sum(value.numel() * value.itemsize for value in (*given, *made))
+
+
+def _places_for_truths(func: Any, args: Any) -> Any:
+    """Return an operation's arguments with the places that are true for a real mask of truths, of which it picks so many."""
+    if func not in _PICKED:
+        return args
+    places: list[Any] = []
+    for index in args[1]:
+        if index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor):
+            with unset_fake_temporarily():
+                places += index.nonzero(as_tuple=True)
+        else:
+            places.append(index)
+    return (args[0], places, *args[2:])
+
+
+def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+    """Return what a mixture of experts' products come to, of which torch knows the size in bfloat16 alone."""
+    if left.ndim == right.ndim == 2:
+        assert offs is not None, "groups of both factors' common axis have ends"
+        return left.new_empty(offs.shape[0], left.shape[0], right.shape[1])
+    if left.ndim == right.ndim:
+        return left.new_empty(*left.shape[:2], right.shape[2])
+    return left.new_empty(left.shape[-2], right.shape[-1])

@@ -1,0 +1,158 @@
+"""Set the scene of a run for its rehearsal: the model's shape, the adapter, and the rows of the worst batch."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from afina.adapters.adapter import Adapter, build_adapter
+from afina.backbone.inputs import random_inputs
+from afina.backbone.load import Backbone
+from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
+from afina.backbone.shapes import shape_backbone
+from afina.backbone.storage.base import STORAGES
+from afina.config import StudyConfig
+from afina.data.tokens.batching import WIDTH_STEP, epoch_batches, padded_width
+from afina.data.tokens.tokens import Tokens
+from afina.errors import AfinaError
+from afina.ops.frozen_linear import copied_bytes
+from afina.study.needs import Always
+from afina.study.plan import Run
+from afina.study.rehearsal import Rehearsed, Scene, rehearse
+from afina.study.room import KeptBytes, kept_bytes
+from afina.study.sizes import Sizes
+from afina.study.stand_ins import AnyTask, stand_in_rows
+from afina.train.passes import lowest_layer
+
+__all__ = ["rehearsed_run", "scene_of", "standing_of"]
+
+_MOST_ROWS = 20_000
+"""Rows of an epoch whose widths are looked at; more have few other ones."""
+
+
+def rehearsed_run(
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, *, device: str, precision: str
+) -> tuple[Rehearsed, Always]:
+    """Return what the parts of a run take, by a rehearsal, and what is there during all of it.
+
+    Raises `AfinaError` for a method that has nothing to train, and for an optimiser that can do nothing with it.
+    """
+    scene = scene_of(run, config, shape, sizes, device=device, precision=precision)
+    free = run.method.gradient_free
+    trained = KeptBytes() if free else kept_bytes(run.method, scene.adapter, scene.backbone, device)
+    standing, keeping = standing_of(
+        run, config, shape, sizes, trained, scene.adapter, device=device, precision=precision
+    )
+    try:
+        return rehearse(replace(scene, kept_inputs=keeping)), standing
+    except (
+        RuntimeError
+    ) as error:  # torch's fake tensors do not know every operation, and none whose size numbers decide
+        reason = str(error).strip().partition("\n")[0]
+        raise AfinaError(
+            f"what {run.method.name} takes cannot be counted without numbers ({reason}); a run may work all the same."
+        ) from error
+
+
+def scene_of(
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, *, device: str, precision: str
+) -> Scene:  # fmt: skip
+    """Return what is rehearsed of a run; raises `AfinaError` for a method that has nothing to train."""
+    method = run.method
+    owned = method.owns_backbone
+    plain = STORAGES[precision].compute(device)
+    backbone = shape_backbone(shape, dtype=torch.float32 if owned else plain, speaks=sizes.speaks, tags=sizes.tags)
+    if owned:
+        backbone.model.requires_grad_(True)
+        backbone.autocast = STORAGES[precision].autocast()
+    adapter = build_adapter(method, backbone, sizes.classes, seed=0)
+    if not adapter.trainable(backbone) and not method.gradient_free:
+        raise AfinaError(f"{method.name} has nothing to train: a text's vector has no head.")
+    most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
+    at_once = config.evaluation_batch_size
+    evaluated = max(1, min(at_once, max(sizes.train_rows, sizes.test_rows) + sizes.beside))
+    task = sizes.task or AnyTask(tags=sizes.tags, chooses=sizes.speaks, writes=sizes.trained > 0)
+    return Scene(
+        backbone, adapter, task, _rows(shape, sizes, most, config.batch_size),
+        _rows(shape, sizes, most, evaluated, repeated=True), at_once, micro_batch_size=config.micro_batch_size,
+        checkpointing=config.gradient_checkpointing, packing=config.packing == "auto", trains=not method.gradient_free,
+        kind=device.partition(":")[0],
+    )  # fmt: skip
+
+
+def _rows(shape: Any, sizes: Sizes, longest: int, count: int, *, repeated: bool = False) -> Tokens:
+    """Return the `count` longest rows, those that were read or such as nobody has read; `repeated` where fewer were read."""
+    if sizes.batch is not None:
+        ranked = np.argsort(-sizes.batch.lengths, kind="stable")
+        return sizes.batch.take(np.resize(ranked, count) if repeated else ranked[:count])
+    inputs = random_inputs(shape, 1, 1, "meta")
+    image = tuple(inputs["pixel_values"].shape[1:]) if "pixel_values" in inputs else ()
+    return stand_in_rows(
+        count * sizes.texts, longest, choices=sizes.classes if sizes.speaks else 0, tagged=sizes.tags,
+        trained=sizes.trained, image=image,
+    )  # fmt: skip
+
+
+def standing_of(
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, trained: KeptBytes, adapter: Adapter, *, device: str,
+    precision: str,
+) -> tuple[Always, list[str]]:  # fmt: skip
+    """Return what is there during all of a run, and its layers that keep their input for the backward pass."""
+    method, on_cpu = run.method, device == "cpu"
+    dtype = torch.float32 if method.owns_backbone else STORAGES[precision].compute(device)
+    plain = shape_backbone(
+        shape, dtype=dtype, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
+    )
+    base, steps = plain.model, -(-sizes.train_rows // config.batch_size)
+    # What is written goes through the language head without a copy.
+    multiplied = [base] if sizes.trained else plain.linear_models
+    quantised = [own for own in base.modules() if is_quantised(own)]
+    most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
+    weights, computes = weight_bytes(base), (method.owns_backbone and STORAGES[precision].autocast()) or dtype
+    return Always(
+        weights=weights, copies=copied_bytes(*multiplied) if on_cpu and not method.owns_backbone else 0,
+        # Of a method that trains the weights themselves, these are the weights.
+        values=trained.values - (4 * plain.parameter_count if method.owns_backbone else 0), moments=trained.moments,
+        gradients=trained.gradients, step=trained.step, dequantised=_largest(quantised) * dtype.itemsize,
+        kept_states=_states_below(run, config, sizes, adapter, plain, dtype), load=weights + _file_bytes(shape, plain),
+        goes_through=bool(adapter.placed()) or method.owns_backbone,
+        computes_in="float32" if computes == torch.float32 else "bfloat16", widths=_widths(sizes, config, most, steps),
+        evaluated_widths=min(_widths(sizes, config, most, steps), sizes.test_rows),
+    ), [name for name, own in base.named_modules() if keeps_input(own)]  # fmt: skip
+
+
+def _file_bytes(shape: Any, backbone: Backbone) -> int:
+    """Return the bytes of a model's file, whose type its configuration names."""
+    stored = getattr(shape, "dtype", None)
+    return backbone.parameter_count * (stored.itemsize if isinstance(stored, torch.dtype) else 4)
+
+
+def _largest(layers: list[nn.Module]) -> int:
+    return max((torch.Size(weight_shape(own)).numel() for own in layers), default=0)
+
+
+def _states_below(
+    run: Run, config: StudyConfig, sizes: Sizes, adapter: Adapter, backbone: Backbone, dtype: torch.dtype
+) -> int:
+    """Return the bytes of what layers below every branch make of all rows, which is computed once and kept."""
+    below = 0 if run.method.gradient_free else min(lowest_layer(adapter), backbone.trunk_layers)
+    if not below:
+        return 0
+    # With no layer above, a head that looks at the first token needs no other.
+    first = below == backbone.trunk_layers and adapter.head.first_token_only
+    seen = min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
+    rows = sizes.train_rows + sizes.test_rows + (seen if seen < sizes.train_rows else 0)
+    return int(rows * (1 if first else sizes.tokens) * sizes.sequences) * backbone.anatomy.width * dtype.itemsize
+
+
+def _widths(sizes: Sizes, config: StudyConfig, most: int, steps: int) -> int:
+    """Return how many widths the batches of an epoch have."""
+    if sizes.lengths is None:
+        return min(-(-most // WIDTH_STEP), steps)
+    lengths = np.minimum(sizes.lengths, most)
+    count = min(sizes.train_rows, _MOST_ROWS)
+    drawn = lengths if len(lengths) >= count else np.random.default_rng(0).choice(lengths, count)
+    batches = epoch_batches(drawn[:count], config.batch_size, seed=config.seeds[0], epoch=0)
+    return len({padded_width(int(drawn[rows].max()), 1 << 30) for rows in batches})

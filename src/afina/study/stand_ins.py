@@ -1,0 +1,122 @@
+"""Stand-ins for what a rehearsal has no numbers for: a model's tensors, dropout's factors, rows that nobody has read."""
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from afina.data.tokens.tokens import IGNORED, LabelledTokens, Pixels, TaggedTokens, Tokens, WrittenTokens
+from afina.ops.dropout import DropoutSource, Pool
+
+__all__ = ["AnyTask", "FakeDropout", "FusedAttention", "Keeping", "stand_in_rows", "without_numbers"]
+
+
+class FakeDropout(DropoutSource):
+    """Gives factors of dropout that are as large as real ones, and takes the same memory to make them."""
+
+    def _draw(self, count: int, probability: float, dtype: torch.dtype) -> Pool:
+        draws = torch.empty((count + 3) // 4, dtype=torch.float64).view(torch.int16)[:count]
+        lane = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+        return Pool([0, 0, 0, 0], draws.to(lane).view(dtype))
+
+
+class FusedAttention(TorchFunctionMode):
+    """Takes torch's fused attention without its dropout, for which a CPU has no such kernel; a card's keeps nothing of it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            kwargs["dropout_p"] = 0.0
+        return func(*args, **kwargs)
+
+
+class Keeping(torch.autograd.Function):
+    """Keeps its input until the backward pass has come by, as a layer of some storages does by itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+class AnyTask:
+    """Stands for a task whose rows nobody has read: what a loss takes goes by the outputs' size, whatever it says."""
+
+    compares = False
+
+    def __init__(self, *, tags: bool, chooses: bool, writes: bool) -> None:
+        self._tags, self._chooses, self._writes = tags, chooses, writes
+
+    def trained_beside(self) -> dict[str, Tensor]:
+        return {}
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Any = None) -> Tensor:
+        if self._writes:  # it is a loss already
+            return logits[:, 0].sum()
+        if self._tags:
+            logits, labels = logits.flatten(0, 1), labels.flatten()
+        elif self._chooses:
+            logits = logits[..., 0]
+        labels = labels[: len(logits)]
+        return torch.nn.functional.cross_entropy(logits[: len(labels)], labels, reduction="sum")
+
+
+def without_numbers(modules: Iterable[nn.Module], fake: FakeTensorMode) -> Iterator[Tensor]:
+    """Put fake tensors of the CPU in the place of these modules' on `meta`, and yield each once; shared ones stay shared."""
+    made: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def of(value: Tensor) -> Any:
+        if id(value) not in made:
+            tensor: Tensor = fake.fake_tensor_converter.from_meta_and_device(fake, value.detach(), torch.device("cpu"))
+            if isinstance(value, nn.Parameter):
+                tensor = nn.Parameter(tensor, requires_grad=value.requires_grad)
+            # The old one is kept as long as others may be looked up by its number.
+            made[id(value)] = value, tensor
+        return made[id(value)][1]
+
+    for module in {id(own): own for root in modules for own in root.modules()}.values():
+        # Beside parameters and buffers there are tensors that a branch keeps by itself.
+        for held in (module._parameters, module._buffers, vars(module)):
+            for name, value in held.items():
+                if isinstance(value, Tensor) and value.is_meta:
+                    held[name] = of(value)
+    yield from (tensor for _, tensor in made.values())
+
+
+def stand_in_rows(
+    rows: int, length: int, *, choices: int = 0, tagged: bool = False, trained: float = 0.0, image: tuple[int, ...] = ()
+) -> Tokens:  # fmt: skip
+    """Return rows that nobody has read: texts of `length` tokens with one a little shorter, so that there is padding.
+
+    Of a text that is written the share `trained` is, at its end; of a question with `choices` each is a text. With `image`,
+    a size (C, H, W), they are images.
+    """
+    labels = np.zeros(rows, dtype=np.int64)
+    if image:
+        return Pixels(np.zeros((rows, *image), dtype=np.float32), np.arange(rows + 1) * length, labels)
+    lengths = np.full(rows * max(1, choices), length)
+    lengths[-1] = max(1, length - 1)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    ids = np.zeros(offsets[-1], dtype=np.int64)
+    if trained:
+        targets = np.full_like(ids, IGNORED)
+        for start, stop in pairwise(offsets):
+            targets[stop - max(1, round(trained * (stop - start))) : stop] = 0
+        return WrittenTokens(ids, offsets, np.diff(offsets), targets=targets)
+    if tagged:
+        words = np.zeros((rows, length), dtype=np.int64)
+        return TaggedTokens(ids, offsets, words, targets=np.zeros_like(ids))
+    if choices:
+        from afina.data.tokens.tokens import AnswerTokens
+
+        return AnswerTokens(ids, offsets, labels, answers=np.ones(len(lengths), dtype=np.int64), most=choices)
+    return LabelledTokens(ids, offsets, labels)
