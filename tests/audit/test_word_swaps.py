@@ -5,7 +5,8 @@ import pytest
 
 from afina.audit.bias.answers import BiasRows, ClassAnswers
 from afina.audit.bias.drafts import finished
-from afina.audit.bias.word_swaps import SWAP_AXES, Swapped, swap_drafts, swapped
+from afina.audit.bias.word_swaps import Swapped, swap_drafts, swapped
+from afina.data.groups.word_swaps import SWAP_AXES
 from afina.data.rows import Rows
 from afina.results.findings.finding import Subject
 from afina.results.statistics import mcnemar

@@ -45,7 +45,27 @@ def test_words_are_swapped_in_their_case_and_labels_stay() -> None:
         ("her book is good", 5),
     )  # fmt: skip
     portuguese = make_mitigation("swap").learned(["ELA disse que a mãe dela viu", "ele e ela"], np.array([0, 1]))
-    assert portuguese.added == (("ELE disse que a pai dele viu", 0),)
+    assert portuguese.added == (("ELE disse que o pai dele viu", 0),)
+
+
+def test_words_of_a_persons_own_are_swapped_place_by_place(tmp_path: Path) -> None:
+    """Of three groups one is drawn; a text of two is left alone, and lists that do not pair are refused."""
+    path = tmp_path / "words.yaml"
+    path.write_text(
+        "city: {north: {en: [belem, manaus]}, south: {en: [curitiba, pelotas]}, east: {en: [recife, natal]}}"
+    )
+    swap = make_mitigation({"swap": {"by": "city", "words": str(path)}})
+    ((text, row),) = swap.learned(["Manaus is far", "from belem to recife", "nowhere"], np.zeros(3, dtype=int)).added
+    assert text in ("Pelotas is far", "Natal is far") and row == 0
+    path.write_text("city: {north: {en: [belem, manaus]}, south: {en: [curitiba]}}")
+    with pytest.raises(
+        UsageError, match=r"has 2 of north and 1 of south \(en\); words to be swapped are as many in both"
+    ):
+        swap.learned(["Manaus is far"], np.zeros(1, dtype=int))
+    with pytest.raises(
+        UsageError, match=r"^swap: region has no pairs of words, as gender, race, religion, age have; give"
+    ):
+        make_mitigation({"swap": {"by": "region"}}).learned(["from bahia"], np.zeros(1, dtype=int))
 
 
 @pytest.mark.parametrize(("rows", "size"), [(400, 6), (1003, 7), (37, 16)])

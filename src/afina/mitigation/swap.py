@@ -1,25 +1,21 @@
-"""Add each train row that names a group once more, with the group's words swapped for another's: counterfactual data
+"""Add each train row that names one group once more, with the group's words swapped for another's: counterfactual data
 augmentation.  Lu et al., 2020, arXiv:1807.11714.
 
-Words are swapped with those at the same place of another group's list in the same language (`data/groups/words.yaml`: she,
-he; mother, father), and a word whose list is longer with none, so that such rows are swapped only as far as that goes. Lists
-of other axes than gender were not written pair by pair: look at what is added, or give your own.
+Words are swapped as the audit swaps them, by pairs (`data/groups/swaps.yaml`: she, he; mother, father) with what agrees in
+Portuguese. Of lists of a person's own those at the same place of two lists in one language are a pair.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from afina.data.groups.word_lists import GroupAxis
+from afina.data.groups.word_lists import LANGUAGES, GroupAxis, NamedGroup
+from afina.data.groups.word_swaps import SWAP_AXES, SwappedWords, other_words, sides_of
 from afina.errors import UsageError
 from afina.mitigation.base import MitigatedRows, Mitigation, mitigation
 
 __all__ = ["Swap"]
-
-_OWNED = {"her": "his", "his": "her"}
-_WORD_BEHIND = re.compile(r" \w")
 
 
 @mitigation("swap")
@@ -31,16 +27,14 @@ class Swap(Mitigation):
     pairs = False
 
     def learned(self, texts: Sequence[str], labels: np.ndarray) -> MitigatedRows:
-        axis, random = self.axis(), np.random.default_rng(0)
+        axis, every, random = self.axis(), self._pairs_of_sides(), np.random.default_rng(0)
         added: list[tuple[str, int]] = []
         for row, text in enumerate(texts):
-            if len(others := _groups_in(text, axis)) != 1:
-                continue  # of no group, or of several, whose words would be exchanged for each other's
-            (group,) = others
-            # Of more than two groups one is drawn, evenly over the rows.
-            other = (group + int(random.integers(1, len(axis.groups)))) % len(axis.groups)
-            if (swapped := _swapped(text, axis, group, other)) != text:
-                added.append((swapped, row))
+            if self.words is not None and len(_groups_in(text, axis)) > 1:
+                continue  # their words would be exchanged for each other's
+            if others := [found[1] for sides in every if (found := other_words(text, sides)) is not None]:
+                # Of several groups that it could name one is drawn.
+                added.append((others[int(random.integers(len(others)))], row))
         if not added:
             raise UsageError(
                 f"{self.name}: no train row has a word of {self.by} that another group has a word for; name another axis "
@@ -50,32 +44,39 @@ class Swap(Mitigation):
             (f"swap by {self.by}: {len(added):,} rows are added with words swapped",), added=tuple(added)
         )
 
+    def _pairs_of_sides(self) -> list[tuple[SwappedWords, SwappedWords]]:
+        """Return what is swapped for what, by language and pair of groups."""
+        axis = self.axis()
+        if self.words is not None:
+            return list(self._own_pairs(axis))
+        if self.by not in SWAP_AXES:
+            raise UsageError(
+                f"{self.name}: {self.by} has no pairs of words, as {', '.join(SWAP_AXES)} have; give some of your own "
+                "(words:)."
+            )
+        return [sides_of(self.by, language) for language in LANGUAGES]
+
+    def _own_pairs(self, axis: GroupAxis) -> Iterator[tuple[SwappedWords, SwappedWords]]:
+        for place, first in enumerate(axis.groups):
+            for second in axis.groups[place + 1 :]:
+                for language in LANGUAGES:
+                    ours, theirs = first.lists.get(language, ()), second.lists.get(language, ())
+                    if len(ours) != len(theirs):
+                        raise UsageError(self._not_pairs(language, first, second))
+                    if ours:
+                        pairs = list(zip(ours, theirs, strict=True))
+                        yield (
+                            SwappedWords.of(dict(pairs), {}),
+                            SwappedWords.of({other: own for own, other in pairs}, {}),
+                        )
+
+    def _not_pairs(self, language: str, first: NamedGroup, second: NamedGroup) -> str:
+        counts = (f"{len(group.lists.get(language, ()))} of {group.name}" for group in (first, second))
+        return (
+            f"{self.name}: {self.words} has {' and '.join(counts)} ({language}); words to be swapped are as many in both "
+            "lists, each at the place of the one that stands for it."
+        )
+
 
 def _groups_in(text: str, axis: GroupAxis) -> set[int]:
     return {number for word in axis.pattern.findall(text.casefold()) for number in axis.places[word]}
-
-
-def _swapped(text: str, axis: GroupAxis, group: int, other: int) -> str:
-    """Return a text with the words of one group exchanged for those of another, in their case."""
-    pairs = _pairs(axis, group, other)
-
-    def change(match: re.Match[str]) -> str:
-        word, plain = match[0], match[0].casefold()
-        # `her` is him, and before a word his; the other way round likewise.
-        owned = _OWNED.get(plain) if _WORD_BEHIND.match(match.string, match.end()) else None
-        new = owned if owned in pairs.values() else pairs.get(plain)
-        if new is None:
-            return word
-        return new.upper() if word.isupper() and len(word) > 1 else new.capitalize() if word[:1].isupper() else new
-
-    return re.compile(axis.pattern.pattern, re.IGNORECASE).sub(change, text)
-
-
-def _pairs(axis: GroupAxis, group: int, other: int) -> Mapping[str, str]:
-    """Return what each word of a group becomes: the other's word at the same place of its list."""
-    ours, theirs = axis.groups[group].lists, axis.groups[other].lists
-    pairs: dict[str, str] = {}
-    for language, words in ours.items():
-        for word, new in zip(words, theirs.get(language, ()), strict=False):
-            pairs.setdefault(word, new)
-    return pairs

@@ -9,9 +9,10 @@ from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.by_group import left_out_notes
 from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.perturb import CHANGES, changed
-from afina.audit.bias.word_swaps import SWAP_AXES, Swapped, swapped
+from afina.audit.bias.word_swaps import Swapped, swapped
 from afina.data.groups.grouping import Grouping, by_column, by_words, crossed
 from afina.data.groups.word_lists import GroupAxis, read_word_lists
+from afina.data.groups.word_swaps import SWAP_AXES
 from afina.errors import UsageError
 from afina.results.findings.sentence import Sentence
 

@@ -1,29 +1,21 @@
-"""Swap the words of two groups within texts: how often answers change, and whether to one side, by `swaps.yaml`."""
+"""Swap the words of two groups within texts: how often answers change, and whether to one side."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from afina.audit.bias.answers import BiasRows, ClassAnswers, shortened_text
 from afina.audit.bias.drafts import Draft, chance_of, paired
 from afina.corpus.languages import language_of
+from afina.data.groups.word_swaps import other_words, paired_groups, sides_of
 from afina.measure.bootstrap import mean_of
 from afina.results.findings.finding import Evidence, Finding, Subject
 from afina.results.findings.sentence import Figure, Sentence, interval
 from afina.results.statistics import mcnemar
-from afina.yaml_file import read_yaml
 
-__all__ = ["SWAP_AXES", "Swapped", "swap_drafts", "swapped"]
+__all__ = ["Swapped", "swap_drafts", "swapped"]
 
-_AGREES = dict(pair.split() for pair in (
-    "a o", "uma um", "da do", "na no", "à ao", "pela pelo", "esta este", "essa esse", "aquela aquele", "minha meu", "sua seu",
-    "nossa nosso", "as os", "umas uns", "das dos", "nas nos", "às aos", "pelas pelos", "minhas meus", "suas seus",
-))  # fmt: skip
-"""Articles and possessives that take the gender of a Portuguese noun right behind them."""
 _SHOWN = 5
 
 
@@ -39,80 +31,19 @@ class Swapped:
     """The R texts with words of the first group, and with those of the second."""
 
 
-@dataclass(frozen=True)
-class _Side:
-    """Holds the words of one group, with what stands for each in the other, by lower-case word."""
-
-    other: Mapping[str, str]
-    before: Mapping[str, str]
-    """Words that change with one of these right behind them."""
-    pattern: re.Pattern[str]
-
-
-SWAP_AXES = ("gender", "race", "religion", "age")
-"""The axes that have words to swap."""
-
-
-@cache
-def _sides(axis: str, language: str) -> tuple[tuple[str, str], tuple[_Side, _Side]]:
-    """Return the groups of an axis, and the words of each in a language."""
-    values = _lists()[axis]
-    # Of a word that has two others the first counts: `his` is her, and hers where nothing follows (`_other`).
-    there, back = ({pair[place]: pair[1 - place] for pair in reversed(values[language])} for place in (0, 1))
-    if (axis, language) == ("gender", "en"):
-        back |= {"his": "her", "him": "her"}
-    # Only gender changes what agrees with a noun: `a mulher negra` and `a mulher branca` have one article.
-    agrees = _AGREES if (axis, language) == ("gender", "pt") else {}
-    sides = (_side(there, agrees), _side(back, {other: own for own, other in agrees.items()}))
-    first, second = map(str, values["groups"])
-    return (first, second), sides
-
-
-@cache
-def _lists() -> dict[str, dict[str, list[list[str]]]]:
-    lists: dict[str, dict[str, list[list[str]]]] = read_yaml(Path(__file__).with_name("swaps.yaml"))
-    return lists
-
-
-def _side(other: Mapping[str, str], before: Mapping[str, str]) -> _Side:
-    words, agreeing = ("|".join(map(re.escape, sorted(each, key=len, reverse=True))) for each in (other, before))
-    start = rf"(?:(?P<before>{agreeing})(?P<gap>\s+))?" if before else ""
-    return _Side(other, before, re.compile(rf"(?<!\w){start}(?P<word>{words})(?!\w)", re.IGNORECASE))
-
-
 def swapped(texts: Sequence[str], axis: str, rows: np.ndarray) -> Swapped | None:
     """Return rows that have words of one group of an axis alone, with both groups' words; None where no row has."""
     taken, both = list[int](), (list[str](), list[str]())
     for row in rows:
         text = texts[row]
-        _, sides = _sides(axis, "pt" if language_of(text) == "pt" else "en")
-        has_words = [side.pattern.search(text) is not None for side in sides]
-        if has_words[0] == has_words[1]:  # none, or both: then it is of neither group
+        sides = sides_of(axis, "pt" if language_of(text) == "pt" else "en")
+        if (swap := other_words(text, sides)) is None:
             continue
-        group = has_words.index(True)
+        group, other = swap
         taken.append(int(row))
         both[group].append(text)
-        both[1 - group].append(sides[group].pattern.sub(lambda match, side=sides[group]: _other(match, side), text))  # type: ignore[misc]
-    return Swapped(axis, _sides(axis, "en")[0], np.array(taken), both) if taken else None
-
-
-def _other(match: re.Match[str], side: _Side) -> str:
-    """Return the other group's word for the one that was found, with what agrees right before it."""
-    word = match["word"]
-    other, goes_on = side.other[word.lower()], re.match(r"\s+\w", match.string[match.end() :]) is not None
-    # Before a word `her` and `his` say whose it is; elsewhere who is meant, or whose.
-    if word.lower() in ("her", "his"):
-        other = {"her": ("him", "his"), "his": ("hers", "her")}[word.lower()][goes_on]
-    start = match.groupdict().get("before") or ""
-    return (
-        _cased(side.before[start.lower()], start) + match["gap"] + _cased(other, word) if start else _cased(other, word)
-    )
-
-
-def _cased(other: str, like: str) -> str:
-    if like.isupper() and len(like) > 1:
-        return other.upper()
-    return other[:1].upper() + other[1:] if like[:1].isupper() else other
+        both[1 - group].append(other)
+    return Swapped(axis, paired_groups(axis), np.array(taken), both) if taken else None
 
 
 def swap_drafts(
