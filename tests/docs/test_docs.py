@@ -1,6 +1,7 @@
 """The documents: every link leads somewhere, and what they show is what there is."""
 
 import io
+import json
 import logging
 import re
 import tomllib
@@ -62,6 +63,8 @@ def test_pages_repeat_the_share_of_cells_that_the_benchmark_shows() -> None:
     shown = re.search(r"in (\d+) of (\d+) cells", (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"))
     assert shown is not None
     right, cells = shown.groups()
+    counted = json.loads((ROOT / "benchmarks/results/auto_rates.json").read_text())["summary"]
+    assert [int(right), int(cells)] == [counted["within 1 point of the four"], counted["cells"]]
     assert [name for name, text in pages.items() if not re.search(rf"{right} (of|de) {cells}\b", text)] == []
 
 
