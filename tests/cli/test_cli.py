@@ -448,7 +448,7 @@ def study_of(folder: Path, **changes: Any) -> Path:
         ({"epoch": 3}, ["unknown key 'epoch'", "did you mean 'epochs'"]),
         (
             {"epoch": 3, "xyz": 1},
-            ["unknown key 'epoch'; did you mean 'epochs'?; unknown key 'xyz'; possible: batch_size"],
+            ["unknown key 'epoch'; did you mean 'epochs'?; unknown key 'xyz'; possible: audits"],
         ),
         ({"methods": ["lroa"]}, ["Unknown method 'lroa'", "did you mean 'lora'"]),
         ({"methods": [{"lora": {"rnak": 4}}]}, ["unknown setting 'rnak'", "did you mean 'rank'"]),

@@ -203,5 +203,6 @@ def test_no_reader_keeps_names_of_its_own() -> None:
     ours = {
         ("preset_columns.py", "target", "text", "text_pair"), ("frames.py", "label", "text", "text_pair"),
         ("choices.py", "answers", "choices", "prompt"),
+        ("bbq.py", "answer", "category", "choices", "condition", "context", "groups", "polarity", "question", "stereotyped"),
     }  # fmt: skip
     assert beside == ours, "these are keys of a spec, and columns that are made here"

@@ -48,6 +48,7 @@ KINDS = {
     "predictions": "runs/*/predictions.parquet", "plan": "cohorts/*/plan.json", "cohort": "cohorts/*/cohort.json",
     "tokens": "cache/tokens-*.npz", "embeddings": "cache/embeddings-*.npz", "digests": "cache/digests.json",
     "events": "runs/*/events.jsonl", "rows": "cache/test-*.parquet", "figures": "cache/figures-*.npz",
+    "examined": "cache/examined-*.json",
 }  # fmt: skip
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
@@ -92,7 +93,9 @@ def test_every_kind_of_file_is_there_to_be_damaged(done: tuple[Path, dict[str, A
     assert kinds <= known, f"{kinds - known}: a new file of a study's folder has to be in KINDS"
 
 
-@pytest.mark.parametrize("kind", ["results", "study", "result", "predictions", "cohort", "digests", "events", "rows"])
+@pytest.mark.parametrize(
+    "kind", ["results", "study", "result", "predictions", "cohort", "digests", "events", "rows", "examined"]
+)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_named(kind: str, damage: str, done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder = tmp_path / "study"
