@@ -25,6 +25,8 @@ RETURNS = re.compile(
 """Functions whose value is a note, by their names."""
 LISTS = ("notes", "all_notes", "assumed", "sentences", "warnings", "told", "said")
 WRITTEN_OUT = (
+    "study/planned.py",
+    "study/executors/accelerate.py",
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap")),
     "audit/kinds/bias.py",

@@ -40,10 +40,12 @@ class Accelerate(Elsewhere):
 
     def __post_init__(self) -> None:
         self._launch: Launch = read_launch(Path(self.launch))
-        shared = "the model's weights divided among them" if self._launch.shards else "the whole model in each"
+        n, path = self._launch.processes, self.launch
         self.remark = (  # type: ignore[misc]  # of this file
-            f"each run is carried out by {self._launch.processes} processes, {shared} ({self.launch}); its memory is that of "
+            f"each run is carried out by {n} processes, the model's weights divided among them ({path}); its memory is that of "
             "the first"
+            if self._launch.shards
+            else f"each run is carried out by {n} processes, the whole model in each ({path}); its memory is that of the first"
         )
 
     def device(self, wanted: str) -> str:
