@@ -42,10 +42,11 @@ class Accelerate(Elsewhere):
         self._launch: Launch = read_launch(Path(self.launch))
         n, path = self._launch.processes, self.launch
         self.remark = (  # type: ignore[misc]  # of this file
-            f"each run is carried out by {n} processes, the model's weights divided among them ({path}); its memory is that of "
-            "the first"
+            f"each run is carried out by {n} processes, the model's weights divided among them ({path}); its memory is "
+            "that of the first"
             if self._launch.shards
-            else f"each run is carried out by {n} processes, the whole model in each ({path}); its memory is that of the first"
+            else f"each run is carried out by {n} processes, the whole model in each ({path}); its memory is that of the "
+            "first"
         )
 
     def device(self, wanted: str) -> str:
