@@ -29,7 +29,6 @@ from afina.methods.lora_peft import LoRAForm
 from afina.methods.low_rank import LowRank
 from afina.methods.peft_form import by_module
 from afina.methods.rates import RateRule
-from afina.ops.singular import low_rank_factors
 
 __all__ = ["LoRA", "OfTheLost", "Principal", "scale_remarks"]
 
@@ -38,11 +37,7 @@ class Principal(LowRank):
     """PiSSA: A and B from W's largest singular directions, which are taken out again."""
 
     def start(self, frozen: Frozen) -> None:
-        # The scale is divided out in equal parts, so that scale * B A is the principal part itself.
-        b, a = low_rank_factors(frozen.linear().weight, len(self.a))
-        root = math.sqrt(abs(self.scale))
-        self.a.copy_(a / root)
-        self.b.copy_(b / math.copysign(root, self.scale))  # a scale's sign is B's
+        self.begin_at(frozen.linear().weight)
         self._first = self.a.detach().clone(), self.b.detach().clone()
 
     def factors(self) -> tuple[Tensor, Tensor]:
@@ -67,12 +62,7 @@ class OfTheLost(LowRank):
             )
         if linear.weight.device.type == "meta":  # a plan asks for sizes alone
             return
-        lost = frozen.original() - linear.weight.float().cpu()
-        b, a = low_rank_factors(lost, len(self.a))
-        # The scale is divided out in equal parts; its sign is B's.
-        root = math.sqrt(abs(self.scale))
-        self.a.copy_(a / root)
-        self.b.copy_(b / math.copysign(root, self.scale))
+        self.begin_at(frozen.original() - linear.weight.float().cpu())
 
 
 def scale_remarks(method: Any, written: Collection[str], rank: int, scale: float, usual: float) -> list[str]:

@@ -14,6 +14,7 @@ from torch.nn.functional import dropout
 from afina.backbone.anatomy import Site
 from afina.backbone.branch import Branch
 from afina.ops.low_rank import low_rank_update
+from afina.ops.singular import low_rank_factors
 
 __all__ = ["LowRank", "Update"]
 
@@ -70,6 +71,15 @@ class LowRank(Update):
         self.b = nn.Parameter(torch.zeros(site.width, rank))
         # PEFT's start for A; the paper's own is a normal distribution, and both give zero change as B is zero.
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def begin_at(self, change: Tensor) -> None:
+        """Start with scale * B A the nearest of its rank to a change (out, in) of the weight."""
+        b, a = low_rank_factors(change, len(self.a))
+
+        # The scale is divided out in equal parts; its sign is B's.
+        root = math.sqrt(abs(self.scale))
+        self.a.copy_(a / root)
+        self.b.copy_(b / math.copysign(root, self.scale))
 
     def factors(self) -> tuple[Tensor, Tensor]:
         return self.a, self.b
