@@ -207,7 +207,9 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
     batches = [member.batches()[member.position.batch] for member in group]
     whole = max(len(rows) for rows in batches)
     attached, team = passes.attached([member.adapter for member in group], training=True), passes.backbone.team
-    before = [(member.loss_sum.clone(), member.position.tokens) for member in group]
+    # Behind the batch what is counted is added up over processes, where there are several.
+    several = group if team.size > 1 else ()
+    before = [(member, member.loss_sum.clone(), member.position.tokens) for member in several]
 
     # A loss that compares rows is one of the whole batch, and the sum of its parts' losses would be another.
     if micro_batch_size is not None and micro_batch_size < whole and any(member.task.compares for member in group):
@@ -233,9 +235,8 @@ def gradients(passes: Passes, group: Sequence[Member], micro_batch_size: int | N
 
         # No member's loss depends on another's adapter, so the gradient of the sum is the gradient of each.
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
-    if team.size > 1:
-        for member, (loss_sum, read) in zip(group, before, strict=True):
-            _add_up(team, member, loss_sum, read)
+    for member, loss_sum, read in before:
+        _add_up(team, member, loss_sum, read)
 
 
 def _add_up(team: Team, member: Member, loss_sum: Tensor, tokens: int) -> None:
