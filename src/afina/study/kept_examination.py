@@ -4,6 +4,7 @@ from pathlib import Path
 
 from afina.corpus.examined import ExaminedRows, examine
 from afina.data.rows import Rows, TextDataset
+from afina.drift.seen import whole_texts
 from afina.results.examined_data import examination_path, read_examination
 from afina.whole_file import write_json
 
@@ -23,10 +24,9 @@ def keep_examination(data: TextDataset, directory: Path) -> None:
 
 
 def _rows(rows: Rows, names: tuple[str, ...] | None) -> ExaminedRows:
-    texts = (
-        rows.text if rows.text_pair is None else [f"{a}\n{b}" for a, b in zip(rows.text, rows.text_pair, strict=True)]
-    )
     # Numbers, tags and answers of a row's own are no classes whose share or likeness says anything.
     classes = names is not None and rows.label.ndim == 1 and rows.choices is None and rows.words is None
     labels = [names[label] for label in rows.label.tolist()] if classes and names is not None else None
-    return ExaminedRows(texts, labels, None if rows.number is None else rows.number.tolist())
+    return ExaminedRows(
+        whole_texts(rows.text, rows.text_pair), labels, None if rows.number is None else rows.number.tolist()
+    )

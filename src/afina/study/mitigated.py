@@ -15,6 +15,7 @@ from afina.data.rows import Rows, TextDataset
 from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.token_files import load_tokens, save_tokens, write_arrays
 from afina.data.tokens.tokens import LabelledTokens, joined
+from afina.drift.seen import whole_texts
 from afina.errors import UsageError
 from afina.mitigation.base import MitigatedRows, Mitigation, make_mitigation
 from afina.study import events
@@ -81,10 +82,7 @@ def _changed(
         raise UsageError(
             f"mitigate: {mitigation.name} changes single texts, and {run.dataset_name} has pairs; leave it out."
         )
-    texts = (
-        rows.text if rows.text_pair is None else [f"{a}\n{b}" for a, b in zip(rows.text, rows.text_pair, strict=True)]
-    )
-    learned = mitigation.learned(texts, rows.label)
+    learned = mitigation.learned(whole_texts(rows.text, rows.text_pair), rows.label)
     digest = _digest(learned, prepared)
     changed = replace(prepared, mitigated=directory / "cache" / f"mitigated-{digest}.npz")
     arrays = {"weights": learned.weights, "cells": learned.cells}
