@@ -1,6 +1,7 @@
 """Adapters saved for a server, and a server of them in this process."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from afina.methods.base import make_method
 from afina.tasks.base import restore
 from pairs import stir
 
-__all__ = ["save", "served"]
+__all__ = ["save", "served", "until"]
 
 
 def save(base: Path, folder: Path, method: str, state: dict[str, Any], seed: int = 0) -> Path:
@@ -39,3 +40,11 @@ def served(base: object = None, **settings: Any) -> Iterator[tuple[Any, httpx2.C
         httpx2.Client(base_url=server.url, timeout=60) as client,
     ):
         yield server, client
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    """Return whether something comes to hold within so long."""
+    ends = time.monotonic() + seconds
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return holds()

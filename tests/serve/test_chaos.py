@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ import pytest
 import afina
 from afina.adapters.adapter import partial_folder
 from afina.serve.http.house import ServeLimits
-from served import save, served
+from served import save, served, until
 
 CHOICES = {"name": "choices", "answers": 2, "label_names": None, "prompt": None}
 WRITERS = {"anna": "lora", "bert": "prefix", "carl": "ia3", "dora": "prompt", "emil": "loreft"}
@@ -174,15 +173,6 @@ def counted(plain: httpx2.Client, name: str) -> Counter[str]:
     return +found
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return holds()
-
-
 def test_a_killed_server_harms_no_file_and_one_told_to_stop_ends_well(
     speaker: Callable[[str], Path], shelf: tuple[Path, Names], tmp_path: Path
 ) -> None:
@@ -206,13 +196,15 @@ def test_a_killed_server_harms_no_file_and_one_told_to_stop_ends_well(
     ]
     body = {"model": "carl", "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0}
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    for end, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)):
+    for asked, (end, code) in enumerate(((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)), start=1):
         process = subprocess.Popen(
             [*map(str, command)], stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": ""}
         )
         with process, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as plain:
             assert until(lambda plain=plain: answers(plain), 90)
             assert plain.post("/v1/completions", json=body).json()["choices"][0]["text"] == names.said["carl"][0]
+            # A request is written down once its answer has been sent: a kill between the two would take its line away.
+            assert until(lambda asked=asked: len(log.read_text().splitlines()) == asked, 60)
             process.send_signal(end)
             assert process.wait(60) == code, process.stderr and process.stderr.read()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

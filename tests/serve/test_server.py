@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from afina import api
 from afina.errors import UsageError
 from afina.serve.http.house import ServeLimits
 from afina.serve.http.server import bound
-from served import save, served
+from served import save, served, until
 
 Loader = Callable[..., Path]
 TWO = {"name": "classification", "label_names": ["late", "broken"]}
@@ -387,13 +386,3 @@ def test_a_port_is_one_servers(running: Any) -> None:
     port = int(running[0].url.rpartition(":")[2])
     with pytest.raises(UsageError, match="cannot be had"):
         api.serve("minilm", port=port)
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    """Return whether something comes to hold within so long."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False

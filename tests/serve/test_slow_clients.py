@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from afina.serve.http.house import ServeLimits
-from served import save, served
+from served import save, served, until
 
 CHOICES = {"name": "choices", "answers": 2, "label_names": None, "prompt": None}
 PATIENCE = 0.8
@@ -58,13 +58,6 @@ def is_over(own: socket.socket) -> bool:
         return own.recv(1) == b""
     except ConnectionError:
         return True
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    ends = time.monotonic() + seconds
-    while not holds() and time.monotonic() < ends:
-        time.sleep(0.02)
-    return holds()
 
 
 def waiting_bytes(server: Any, client: socket.socket) -> int | None:
