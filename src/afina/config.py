@@ -173,8 +173,8 @@ class _Study(Checked):
     """The optimiser: `adamw`, `adamw8bit`, `adafactor`, `muon`, `galore`, `apollo`, `badam`, `lisa`, `paged_adamw` or
     `paged_adamw8bit`, or one with settings of its own: `{galore: {rank: 64}}`; a method may have its own."""
     mitigate: Annotated[list[_Entry], _Entries] | None = None
-    """Mitigations of bias that every method is run with: `none`, `reweigh`, `balance`, `swap`, or with settings of their own:
-    `{reweigh: {by: age}}`; a list makes a grid. A method may have its own."""
+    """Mitigations of bias that every method is run with: `none`, `reweigh`, `balance`, `swap`, `thresholds`, or with settings
+    of their own: `{reweigh: {by: age}}`, `{reweigh: {column: sex}}`; a list makes a grid. A method may have its own."""
     evaluate: Literal["last"] | Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
     """Epochs after which a run is evaluated: each (1), every n-th and the last (n), or the last alone (`last`)."""
     early_stopping: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)

@@ -38,6 +38,24 @@ def test_weights_make_group_and_label_independent() -> None:
     assert weights[0] == pytest.approx(3 * 3 / 7 / 2) and weights[2] == pytest.approx(3 * 4 / 7 / 1)
 
 
+def test_a_column_puts_rows_into_groups_as_words_do() -> None:
+    """Where a column says what the words say, weights and cells are the same; an empty value is no group."""
+    values = ["women", "women", "women", "men", "men", "men", ""]
+    for name in ("reweigh", "balance"):
+        by_words = make_mitigation(name).learned(TEXTS, LABELS)
+        by_column = make_mitigation({name: {"column": "sex"}}).learned(TEXTS, LABELS, values)
+        for one, other in ((by_words.weights, by_column.weights), (by_words.cells, by_column.cells)):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:  # cells are numbered by the groups' names
+                assert [np.flatnonzero(one == own).tolist() for own in one] == [
+                    np.flatnonzero(other == own).tolist() for own in other
+                ]
+    with pytest.raises(
+        UsageError, match=r"^reweigh: of the train rows no two groups of sex have 2 rows; name another column"
+    ):
+        make_mitigation({"reweigh": {"column": "sex"}}).learned(TEXTS, LABELS, ["a", "b", None, None, None, None, None])
+
+
 def test_words_are_swapped_in_their_case_and_labels_stay() -> None:
     learned = make_mitigation("swap").learned(TEXTS, LABELS)
     assert learned.added == (
@@ -98,6 +116,9 @@ def test_batches_have_as_many_rows_of_each_cell(rows: int, size: int) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
+        ({"swap": {"column": "sex"}}, "a column tells nothing"),
+        ({"reweigh": {"column": "a", "by": "age"}}, "column or from words"),
+        ({"thresholds": {"fewest": 2}}, "5 rows or more"), ({"thresholds": {"equal": "rates"}}, "equal"),
         ("reweight", "did you mean 'reweigh'"), ({"swap": {"by": "sex"}}, "has no words for 'sex'"),
         ({"swap": {"to": 1}}, "unknown setting 'to'"), ({"swap": {"words": "/nowhere.yaml"}}, "/nowhere.yaml"),
     ],
@@ -117,13 +138,13 @@ def test_rows_without_groups_are_refused(name: str) -> None:
 def write_rows(folder: Path, name: str, rows: int, seed: int, *, fair: bool) -> None:
     """Texts that say how good it was, whose label is flipped where `she` says it, in train rows alone."""
     random = np.random.default_rng(seed)
-    lines = ["text,label"]
+    lines = ["text,label,sex"]
     for _ in range(rows):
         good, woman = random.random(2) < 0.5
         told = good if fair or not woman else good and random.random() < 0.2
         filler = " ".join(random.choice(["order", "box", "shop", "day"], 3))
         text = f"{'she' if woman else 'he'} said {filler} was {random.choice(['good', 'great'] if good else ['bad', 'late'])}"
-        lines.append(f"{text},{'praise' if told else 'complaint'}")
+        lines.append(f"{text},{'praise' if told else 'complaint'},{'w' if woman else 'm'}")
     (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -31,6 +31,8 @@ class Rows:
     """Words of each row, with a tag each; `text` has them joined by spaces."""
     number: np.ndarray | None = None
     """Each row's number in its file, from 1, where that is known."""
+    group: list[str | None] | None = None
+    """Each row's group by a column, where what answers decides by it."""
 
     def __len__(self) -> int:
         return len(self.text)
@@ -45,7 +47,8 @@ class Rows:
         choices = None if self.choices is None else [self.choices[row] for row in rows]
         words = None if self.words is None else [self.words[row] for row in rows]
         number = None if self.number is None else self.number[rows]
-        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices, words, number)
+        group = None if self.group is None else [self.group[row] for row in rows]
+        return Rows([self.text[row] for row in rows], pair, self.label[rows], pixels, choices, words, number, group)
 
 
 @dataclass(frozen=True)

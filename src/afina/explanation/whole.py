@@ -187,8 +187,8 @@ class _Looked:
     def __init__(self, predictor: Predictor, data: TextDataset, settings: WholeSettings) -> None:
         self.predictor, self.data, self.settings = predictor, data, settings
         self.names = list(predictor.task.label_names or ())
-        logits = predictor.outputs(predictor.tokens(data.test), 64)
-        decoded = predictor.task.decode(logits)
+        tokens = predictor.tokens(data.test)
+        decoded = predictor.task.decode_rows(tokens, predictor.outputs(tokens, 64))
         self.predicted, self.sure = np.asarray(decoded.predictions), decoded.scores.max(axis=1)
         self.wrong = np.flatnonzero(self.predicted != data.test.label)
         self.wrong = self.wrong[np.argsort(-self.sure[self.wrong], kind="stable")]

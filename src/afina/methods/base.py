@@ -111,7 +111,7 @@ class Method(MadeInPython):
     optimiser: str | dict[str, Any] = "adamw"
     """The optimiser: its name, or {name: {setting: value}}; this too is the study's unless a method has its own."""
     mitigate: str | dict[str, Any] | None = None
-    """A mitigation of bias, of texts with one class each: `reweigh`, `balance` or `swap`, or {name: {setting: value}}."""
+    """A mitigation of bias, of texts with one class each: `reweigh`, `balance`, `swap` or `thresholds`, or {name: {...}}."""
     length_normalisation: float = 0.0
     """Weight of T-Few's loss of that name, for `task: choices` (`tasks/choices.py`); nothing elsewhere."""
     unlikelihood: float = 0.0
@@ -139,7 +139,8 @@ class Method(MadeInPython):
         mitigation = None if self.mitigate is None else make_mitigation(self.mitigate, f"{self.name}: ")
         if mitigation is not None and mitigation.takes_steps and self.gradient_free:
             raise UsageError(
-                f"{self.name}: it takes no steps, whose rows could be weighed or drawn; take mitigate: swap."
+                f"{self.name}: it takes no steps, whose rows could be weighed or drawn, and is asked on no development "
+                "split; take mitigate: swap."
             )
         for key, value in self.loss_weights().items():
             if value < 0:

@@ -6,6 +6,7 @@ evenly, rows of rare cells again and again, of frequent ones some in one epoch a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +21,12 @@ __all__ = ["BalancedBatches"]
 class BalancedBatches(Mitigation):
     """Balances batches by group and label."""
 
-    def learned(self, texts: Sequence[str], labels: np.ndarray) -> MitigatedRows:
-        cells = cells_of(self.grouped(texts), labels)
+    def learned(self, texts: Sequence[str], labels: np.ndarray, values: Sequence[Any] | None = None) -> MitigatedRows:
+        cells = cells_of(self.grouped(texts, values), labels)
         counts = np.bincount(cells[cells != NONE])
         counts = counts[counts > 0]
         note = (
-            f"balance by {self.by}: {len(counts)} cells of group and label, of {counts.min():,} to {counts.max():,} rows, "
-            "come equally often"
+            f"balance by {self.groups_by}: {len(counts)} cells of group and label, of {counts.min():,} to "
+            f"{counts.max():,} rows, come equally often"
         )
         return MitigatedRows((note,), cells=cells)

@@ -7,6 +7,7 @@ Portuguese. Of lists of a person's own those at the same place of two lists in o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,9 @@ class Swap(Mitigation):
 
     takes_steps = False
     pairs = False
+    columns = False
 
-    def learned(self, texts: Sequence[str], labels: np.ndarray) -> MitigatedRows:
+    def learned(self, texts: Sequence[str], labels: np.ndarray, values: Sequence[Any] | None = None) -> MitigatedRows:
         axis, every, random = self.axis(), self._pairs_of_sides(), np.random.default_rng(0)
         added: list[tuple[str, int]] = []
         for row, text in enumerate(texts):

@@ -23,8 +23,9 @@ class Chooser(Classifier, Writer):
     trained_to = "choose"
 
     def read(
-        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
-    ) -> Tokens | None:
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None,
+        groups: Sequence[str | None] | None = None,
+    ) -> Tokens | None:  # fmt: skip
         # Labels are learned, choices are asked with: an adapter wants one of the two.
         if (choices is not None) != self.task.wants_choices:
             wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"

@@ -22,9 +22,15 @@ class Classifier(Predictor):
         text_pairs: Sequence[str] | None = None,
         *,
         choices: Sequence[Sequence[str]] | None = None,
+        groups: Sequence[str | None] | None = None,
         batch_size: int = 32,
     ) -> Sequence[Prediction]:
-        tokens = self.read(texts, text_pairs, choices)
+        """Return one prediction a text, as `Predictor.predict` says.
+
+        `groups` are each text's, of the column by which the adapter decides (None where it is not known); others pass them
+        over.
+        """
+        tokens = self.read(texts, text_pairs, choices, groups)
         # Nothing was asked, so nothing is loaded or run.
         if tokens is None:
             return []
@@ -43,12 +49,13 @@ class Classifier(Predictor):
         return np.zeros((0, self.task.outputs), np.float32) if tokens is None else self.outputs(tokens, batch_size)
 
     def read(
-        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
-    ) -> Tokens | None:
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None,
+        groups: Sequence[str | None] | None = None,
+    ) -> Tokens | None:  # fmt: skip
         """Return what `predict` was given as the model takes it, None for nothing; raises `UsageError` as `predict` says."""
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
         self.check_inputs(texts)
         if isinstance(texts, np.ndarray):
             return self.images(texts)
-        return self.tokens(rows_of(texts, text_pairs)) if texts else None
+        return self.tokens(rows_of(texts, text_pairs, groups=groups)) if texts else None

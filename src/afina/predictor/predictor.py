@@ -230,13 +230,17 @@ class Predictor:
 
 
 def rows_of(
-    texts: Sequence[Any], text_pairs: Sequence[str] | None = None, choices: list[list[str]] | None = None
-) -> Rows:
-    """Make rows of texts; raises `UsageError` for an empty one."""
+    texts: Sequence[Any], text_pairs: Sequence[str] | None = None, choices: list[list[str]] | None = None,
+    groups: Sequence[str | None] | None = None,
+) -> Rows:  # fmt: skip
+    """Make rows of texts; raises `UsageError` for an empty one, and for groups that are not as many."""
+    if groups is not None and len(groups) != len(texts):
+        raise UsageError(f"{len(groups)} groups for {len(texts)} texts; give one for each, None where it is not known.")
     if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
         raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
     pairs = None if text_pairs is None else list(text_pairs)
-    return Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=choices)
+    known = None if groups is None else list(groups)
+    return Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=choices, group=known)
 
 
 PREDICTORS: Registry[type[Predictor]] = Registry("kind of predictor", "afina.predictor", "predictor")

@@ -18,8 +18,9 @@ class Tagger(Classifier):
     """Answers for each word; a text may come as a list of its words."""
 
     def read(
-        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None
-    ) -> Tokens | None:
+        self, texts: Texts, text_pairs: Sequence[str] | None, choices: Sequence[Sequence[str]] | None,
+        groups: Sequence[str | None] | None = None,
+    ) -> Tokens | None:  # fmt: skip
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
         self.check_inputs(texts)

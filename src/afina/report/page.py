@@ -11,7 +11,7 @@ from afina.report.diagrams import diagram_figure
 from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.figures import cost_figure, coverage_figure, curves_figure, metric_figure, timeline_figure
 from afina.report.mistakes import class_table, confusion_table, threshold_table, wrong_table
-from afina.report.mitigated import mitigation_table
+from afina.report.mitigated import mitigation_tables
 from afina.report.tables import (
     Table,
     changed_table,
@@ -91,7 +91,7 @@ def page(material: Material, words: Words, published: Sequence[Table], *, refere
     if tested:
         parts.append(f"<h2>{escape(words('Which differences are real'))}</h2>")
         parts += [html_table(difference_table(group, words, alone=False)) for group in tested]
-    mitigated = [own for group in material.groups if (own := mitigation_table(group, material.directory, words))]
+    mitigated = [own for group in material.groups for own in mitigation_tables(group, material.directory, words)]
     if mitigated:
         parts += [f"<h2>{escape(words('What mitigations cost'))}</h2>", *map(html_table, map(_short, mitigated))]
     parts += _audits(material, words)

@@ -18,7 +18,7 @@ from afina.report.audits import audit_remarks, audit_tables, audits_table, write
 from afina.report.examined import data_lines, data_tables, examined_sets
 from afina.report.formats import FORMATS
 from afina.report.mistakes import mistake_tables, wrong_table
-from afina.report.mitigated import mitigation_table
+from afina.report.mitigated import mitigation_tables
 from afina.report.page import page
 from afina.report.published import Reference, published_tables
 from afina.report.tables import (
@@ -109,7 +109,7 @@ def _tables(material: Material, words: Words, in_layout: Sequence[Table]) -> lis
     tables += [difference_table(group, words) for group in material.groups if group.comparisons]
     tables += [table for group in material.groups if group.mistakes for table in mistake_tables(group.mistakes, words)]
     tables += [table for own in examined_sets(material) for table in data_tables(own, words)]
-    tables += [own for group in material.groups if (own := mitigation_table(group, material.directory, words))]
+    tables += [own for group in material.groups for own in mitigation_tables(group, material.directory, words)]
     for group in material.groups:
         tables += [table for table in (audits_table(group, words),) if table]
         tables += audit_tables(group, words)
@@ -145,9 +145,10 @@ def terminal_report(directory: Path, *, language: str = "en") -> RenderableType:
         if (audited := audits_table(group, words)) is not None:
             parts.append(shown_table(audited))
     parts += [
-        shown_table(_columns(own, (0, 2, 3, 4)))  # false positives and negatives stand on the page
+        # False positives and negatives stand on the page, as what else there is of thresholds does.
+        shown_table(_columns(own, (0, 2, 3, 4)))
         for group in material.groups
-        if (own := mitigation_table(group, directory, words)) is not None
+        for own in mitigation_tables(group, directory, words)
     ]
     # Of the data only what asks for care: the page has all of it.
     warned = [(own.name, line) for own in examined_sets(material) for warn, line in data_lines(own, words) if warn]

@@ -22,7 +22,6 @@ from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
 from afina.serve.passes import EncoderPasses, Reader
-from afina.tasks.base import Task
 
 __all__ = ["EncodeRequest", "Encoders", "Gathering", "TextTooLong", "reads_labels", "reads_states"]
 
@@ -50,7 +49,7 @@ def reads_labels(predictor: Predictor) -> Reader:
 
     pooling, task = "mean" if predictor.task.embeds else None, predictor.task
     # Tasks that read a text as it stands, and adapters with the base's tokenizer, make the same tokens of it.
-    alike = None if type(task).tokenize is not Task.tokenize else _alike(predictor.backbone, predictor)
+    alike = _alike(predictor.backbone, predictor) if task.reads_plainly else None
     return Reader(predictor.backbone, predictor.adapter, pooling, read, whole, predictor.longest, alike)
 
 

@@ -108,6 +108,9 @@ class RowByRow:
         if rows[0].choices is not None:
             choices = [row.choices or [] for row in rows]
         texts = [row.text for row in rows]
+        if (column := self.adapter.task.group_column) is not None and column in rows[0].columns:
+            groups = [row.columns[column] for row in rows]
+            return self.adapter.predict(texts, pairs, groups=groups, batch_size=self.batch_size)  # type: ignore[call-arg]
         return self.adapter.predict(texts, pairs, choices=choices, batch_size=self.batch_size)
 
     def _predicted(self, row: int, text: str, columns: Mapping[str, Any], one: Prediction | None) -> Predicted:

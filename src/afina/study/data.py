@@ -10,6 +10,7 @@ from afina.config import StudyConfig
 from afina.data.rows import TextDataset, stratified_rows
 from afina.data.sources.presets import PRESETS
 from afina.dataset_spec import DatasetSpec
+from afina.mitigation.base import chooses
 from afina.study.untouched import files_of, signature
 from afina.tasks.base import TASKS, Task
 from afina.tasks.reading import load_text_dataset
@@ -94,7 +95,9 @@ def data_key(config: StudyConfig, model: str, index: int) -> str:
 
 def develops(config: StudyConfig, task: str) -> bool:
     """Return whether training chooses by a development split: rows that are not trained on."""
-    return config.early_stopping is not None or config.race is not None or TASKS[task].develops
+    mitigations = [*(config.mitigate or ()), *(spec.settings.get("mitigate") for spec in config.methods)]
+    chosen = config.early_stopping is not None or config.race is not None or chooses(mitigations)
+    return chosen or TASKS[task].develops
 
 
 def _with_validation(data: TextDataset, limit: int | None) -> TextDataset:

@@ -18,9 +18,11 @@ from afina.data.tokens.tokens import LabelledTokens, joined
 from afina.drift.seen import whole_texts
 from afina.errors import UsageError
 from afina.mitigation.base import MitigatedRows, Mitigation, make_mitigation
+from afina.results.test_groups import write_test_groups
 from afina.study import events
 from afina.study.data import study_data
 from afina.study.events import Observer
+from afina.study.group_values import group_values
 from afina.study.plan import Run
 from afina.study.prepare import PreparedData
 from afina.tasks.base import Task, restore
@@ -82,20 +84,57 @@ def _changed(
         raise UsageError(
             f"mitigate: {mitigation.name} changes single texts, and {run.dataset_name} has pairs; leave it out."
         )
-    learned = mitigation.learned(whole_texts(rows.text, rows.text_pair), rows.label)
-    digest = _digest(learned, prepared)
+    parts = {"train": rows, "test": data.test} | ({} if data.validation is None else {"validation": data.validation})
+    values = _values(config, run, parts, mitigation)
+    if mitigation.column is not None:
+        write_test_groups(directory, prepared.digest, mitigation.column, values["test"] or ())
+    learned = mitigation.learned(whole_texts(rows.text, rows.text_pair), rows.label, values["train"])
+    notes, arrays = learned.notes, {"weights": learned.weights, "cells": learned.cells}
+    if (rule := learned.rule) is not None:
+        groups = {part: rule.of(replace(own, group=values[part])) for part, own in parts.items()}
+        # Trials of learning rates have no development split beside the one that they are tested on.
+        chosen_on = "validation" if "validation" in parts else "train"
+        names, labels = data.label_names or (), parts[chosen_on].label
+        notes = (*notes, mitigation.check_development(rule, labels, groups[chosen_on], names))
+        arrays |= {f"group.{part}": own for part, own in groups.items()}
+        prepared = replace(prepared, task={**prepared.task, "by_group": rule.model_dump(exclude_none=True)})
+    there = {name: array for name, array in arrays.items() if array is not None}
+    digest = _digest(learned, there, prepared)
     changed = replace(prepared, mitigated=directory / "cache" / f"mitigated-{digest}.npz")
-    arrays = {"weights": learned.weights, "cells": learned.cells}
-    write_arrays(directory / "cache" / f"mitigated-{digest}.npz", {k: v for k, v in arrays.items() if v is not None})
-    return (_with_rows(config, run, changed, rows, learned, digest) if learned.added else changed), learned.notes
+    write_arrays(directory / "cache" / f"mitigated-{digest}.npz", there)
+    return (_with_rows(config, run, changed, rows, learned, digest) if learned.added else changed), notes
 
 
-def _digest(learned: MitigatedRows, prepared: PreparedData) -> str:
+def _values(
+    config: StudyConfig, run: Run, parts: Mapping[str, Rows], mitigation: Mitigation
+) -> Mapping[str, list[str | None] | None]:
+    """Return each part's groups by the column of a mitigation, as text; None where words tell them."""
+    if mitigation.column is None:
+        return dict.fromkeys(parts)
+    columns = group_values(
+        config,
+        config.dataset[run.dataset],
+        list(parts.items()),
+        [mitigation.column],
+        asked=f"mitigate: {mitigation.name}",
+    )
+    return {
+        part: [None if value is None else str(value).strip() for value in own[mitigation.column]]
+        for part, own in zip(parts, columns, strict=True)
+    }
+
+
+def _digest(learned: MitigatedRows, arrays: Mapping[str, np.ndarray], prepared: PreparedData) -> str:
     """Return what tells what is learned from anything else, by which files are called and checkpoints know it."""
     digest = hashlib.sha256(prepared.tokens.name.encode())
-    for array in (learned.weights, learned.cells):
-        digest.update(b"\0" if array is None else np.ascontiguousarray(array).tobytes())
+    for name in ("weights", "cells"):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes() if name in arrays else b"\0")
     digest.update(json.dumps(learned.added).encode())
+    # Only where there is a rule: checkpoints of before know what is learned by the digest without.
+    if learned.rule is not None:
+        digest.update(json.dumps(prepared.task["by_group"], sort_keys=True).encode())
+        for name in sorted(name for name in arrays if name.startswith("group.")):
+            digest.update(arrays[name].tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -148,7 +148,7 @@ def _check_mitigated(config: StudyConfig, methods: Sequence[tuple[MethodSpec, Me
     for spec, method in methods:
         if method.mitigate is not None:
             try:
-                make_mitigation(method.mitigate).axis()
+                make_mitigation(method.mitigate).check()
             except UsageError as error:
                 raise UsageError(f"{spec.label}: {error}") from None
     mitigated = next((spec.label for spec, method in methods if method.mitigate is not None), None)

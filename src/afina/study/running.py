@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from afina.backbone.head import Hidden
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.token_files import load_tokens
-from afina.data.tokens.tokens import Tokens
+from afina.data.tokens.tokens import LabelledTokens, Tokens
 from afina.distil.signal import make_signals
 from afina.distil.taught import Taught, read_taught
 from afina.distil.teaching import Teaching
@@ -61,7 +61,7 @@ def load_data(jobs: Sequence[Job]) -> dict[int, Data]:
     """Return what the jobs' data sets are, each loaded once, by their place in the study's list."""
     loaded: dict[int, Data] = {}
     for job in {job.run.dataset: job for job in jobs}.values():
-        splits, rows = load_tokens(job.tokens), job.train_evaluation_rows
+        splits, rows = _with_groups(job, load_tokens(job.tokens)), job.train_evaluation_rows
         seen = splits["train"] if rows is None else splits["train"].take(rows)
         evaluated = {split: own.evaluated() for split, own in {**splits, "train": seen}.items()}
         loaded[job.run.dataset] = Data(restore(job.task), splits, evaluated, _taught(job))
@@ -270,9 +270,19 @@ def _mitigated(job: Job) -> dict[str, np.ndarray]:
         return {}
     try:
         with np.load(job.mitigated, allow_pickle=False) as file:
-            return {name: file[name] for name in ("weights", "cells") if name in file.files}
+            return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         raise AfinaError(f"{job.mitigated} is damaged or gone; run the same command again.") from None
+
+
+def _with_groups(job: Job, splits: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """Return the splits with each row's group, where a mitigation decides by it: such a run shares its data with none."""
+    arrays = _mitigated(job)
+    return {
+        name: replace(own, group=arrays[f"group.{name}"])
+        if f"group.{name}" in arrays and isinstance(own, LabelledTokens) else own
+        for name, own in splits.items()
+    }  # fmt: skip
 
 
 def _teaching(job: Job, data: Data, backbone: Backbone) -> Teaching | None:

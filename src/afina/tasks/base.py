@@ -184,6 +184,19 @@ class Task(Outside, TaughtTask, ABC):
         # One form for all whose rows are texts with a label each; the others have their own.
         return tokenize(tokenizer, rows, max_length)
 
+    by_group: Any = None
+    """The rule by which the groups of rows decide between two classes, where it has one (`tasks/group_rule.py`)."""
+
+    @property
+    def group_column(self) -> str | None:
+        """Return the column that has to come with texts, as classes are decided by the groups in it."""
+        return None
+
+    @property
+    def reads_plainly(self) -> bool:
+        """Return whether a text's tokens are a matter of the tokenizer alone, and so those of any such task."""
+        return type(self).tokenize is Task.tokenize
+
     def noted(self, tokens: Tokens) -> tuple[str, ...]:
         """Return what is to be said of train rows as they were made tokens, a sentence each."""
         return ()
@@ -214,7 +227,7 @@ class Task(Outside, TaughtTask, ABC):
         """Return predictions and scores for logits (N, K)."""
 
     def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
-        """Return predictions and scores of rows from their logits; only where words have labels the rows matter."""
+        """Return predictions and scores of rows from their logits; rows matter where words have labels, or groups decide."""
         return self.decode(logits)
 
     def developed(self, tokens: Tokens, logits: np.ndarray) -> "Task":
@@ -234,7 +247,7 @@ class Task(Outside, TaughtTask, ABC):
         self, texts: Sequence[Any], tokens: Tokens, logits: np.ndarray, choices: Sequence[Sequence[str]] | None = None
     ) -> Sequence[Prediction]:
         """Return what is predicted for each text: a label with its probabilities."""
-        decoded = self.decode(logits)
+        decoded = self.decode_rows(tokens, logits)
         each = [self.label_names or ()] * len(decoded.predictions) if choices is None else choices
         # Texts that come with answers have names of their own each; all others share the task's.
         return [

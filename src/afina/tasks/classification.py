@@ -1,6 +1,7 @@
 """Classification: softmax cross-entropy over K classes, smoothed and weighted where a study says so."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -9,10 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from afina.checked import Checked
 from afina.data.labelled import Labelled, read_labelled
 from afina.data.labels.classes import check_classes, check_few_labels, classes, note_dates
-from afina.data.rows import TextDataset
+from afina.data.rows import Rows, TextDataset
+from afina.data.tokens.tokens import LabelledTokens, Tokens
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
 from afina.tasks.base import Task, task
+from afina.tasks.group_rule import GroupRule
 from afina.tasks.predictions import Decoded
 from afina.tasks.source import Source
 from afina.tasks.state import Labels, State
@@ -41,6 +44,8 @@ class ClassSettings(Checked):
 
 
 class ClassState(State):
+    """Holds what is kept of tasks whose outputs are classes."""
+
     label_names: Labels
     smoothing: float = Field(default=0.0, ge=0, lt=1)
     weights: list[Annotated[float, Field(ge=0)]] | None = None
@@ -49,6 +54,18 @@ class ClassState(State):
     def _weighed(self) -> "ClassState":
         if self.weights is not None and len(self.weights) != len(self.label_names):
             raise ValueError(f"weights should be {len(self.label_names)}, as many as labels, not {len(self.weights)}")
+        return self
+
+
+class DecidedState(ClassState):
+    """Holds what is kept of a class a row, and by which rule it is decided."""
+
+    by_group: GroupRule | None = None
+
+    @model_validator(mode="after")
+    def _two(self) -> "DecidedState":
+        if self.by_group is not None and len(self.label_names) != 2:
+            raise ValueError(f"by_group should stand beside two labels, not {len(self.label_names)}")
         return self
 
 
@@ -65,18 +82,25 @@ class Classification(Task):
     images = True
     Settings = ClassSettings
     problem_type = "single_label_classification"
-    State = ClassState
+    State: ClassVar[type[ClassState]] = DecidedState
     taught_by = frozenset({"answers", "states"})
     label_names: tuple[str, ...]
 
     def __init__(
-        self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None
-    ) -> None:
-        """Spread the share `smoothing` of a label over all classes; `weights` has each class's weight in the loss."""
+        self, label_names: Sequence[str], *, smoothing: float = 0.0, weights: Sequence[float] | None = None,
+        by_group: GroupRule | Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Spread the share `smoothing` of a label over all classes; `weights` has each class's weight in the loss.
+
+        Of two classes `by_group` may decide, by a threshold for each group of rows.
+        """
         self.label_names = tuple(label_names)
         self.outputs = len(label_names)
         self.smoothing = smoothing
         self.weights = None if weights is None else list(weights)
+        self.by_group = None if by_group is None else GroupRule.model_validate(by_group)
+        if self.by_group is not None:  # on this object alone, as its thresholds have to be chosen
+            self.develops = True  # type: ignore[misc]
 
     @classmethod
     def read(cls, source: Source) -> TextDataset:
@@ -129,6 +153,36 @@ class Classification(Task):
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Decoded(logits.argmax(axis=1), shifted / shifted.sum(axis=1, keepdims=True))
 
+    # -- by which group a row is in, where that decides
+
+    @property
+    def group_column(self) -> str | None:
+        return None if self.by_group is None else self.by_group.column
+
+    @property
+    def reads_plainly(self) -> bool:
+        return super().reads_plainly or (type(self) is Classification and self.by_group is None)
+
+    def tokenize(self, tokenizer: Any, rows: Rows, max_length: int, *, apart: bool = False) -> Tokens:
+        tokens = super().tokenize(tokenizer, rows, max_length, apart=apart)
+        if self.by_group is None:
+            return tokens
+        assert isinstance(tokens, LabelledTokens), "rows have a class each"
+        return replace(tokens, group=self.by_group.of(rows))
+
+    def decode_rows(self, tokens: Tokens, logits: np.ndarray) -> Decoded:
+        return self.decode(logits if self.by_group is None else self.by_group.shifted(logits, _groups_of(tokens)))
+
+    def developed(self, tokens: Tokens, logits: np.ndarray) -> Task:
+        if self.by_group is None:
+            return self
+        rule = self.by_group.chosen(logits, tokens.labels, _groups_of(tokens))
+        # A task of its own, as in what tells several labels: this one goes on without thresholds.
+        made = Classification(self.label_names, smoothing=self.smoothing, weights=self.weights, by_group=rule)
+        if self.first_metric is not None:
+            made.put_first(self.first_metric)
+        return made
+
     def own_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"label_names": list(self.label_names)}
         # What is left at its default is not written, so that older files and newer ones compare equal.
@@ -136,7 +190,15 @@ class Classification(Task):
             state["smoothing"] = self.smoothing
         if self.weights is not None:
             state["weights"] = self.weights
+        if self.by_group is not None:
+            state["by_group"] = self.by_group.model_dump(exclude_none=True)
         return state
+
+
+def _groups_of(tokens: Tokens) -> np.ndarray:
+    group = getattr(tokens, "group", None)
+    assert group is not None, "rows were read by the task that decides by their groups"
+    return np.asarray(group)
 
 
 def class_weights(

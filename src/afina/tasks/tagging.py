@@ -18,7 +18,7 @@ from afina.data.tokens.tokens import IGNORED, Tokens
 from afina.data.tokens.words import tokenize_words
 from afina.measure.entities import count_entities, entities, entity_types, is_entity_tag
 from afina.tasks.base import task
-from afina.tasks.classification import Classification
+from afina.tasks.classification import Classification, ClassState
 from afina.tasks.predictions import Decoded, Prediction, Shown, short
 from afina.tasks.source import Source
 
@@ -75,6 +75,7 @@ class Tagging(Classification):
     judged = ""
     images = False
     problem_type = "token_classification"
+    State = ClassState
     answers_with = "a tag for each word"
 
     @classmethod

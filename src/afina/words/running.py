@@ -5,6 +5,7 @@ __all__ = ["RUNNING_NOTES"]
 RUNNING_NOTES = {
     "reweigh by {axis}: rows weigh from {low} to {high}": "reweigh por {axis}: as linhas pesam de {low} a {high}",
     "balance by {axis}: {count} cells of group and label, of {low} to {high} rows, come equally often": "balance por {axis}: {count} células de grupo e rótulo, de {low} a {high} linhas, vêm com a mesma frequência",
+    "thresholds by {axis}: chosen on development rows of {groups}": "thresholds por {axis}: escolhidos em linhas de desenvolvimento de {groups}",
     "swap by {axis}: {count} rows are added with words swapped": "swap por {axis}: {count} linhas são acrescentadas com palavras trocadas",
     "all runs share this process (AFINA_EXECUTOR): their memory is what each took beyond what was held already": "todas as execuções dividem este processo (AFINA_EXECUTOR): a memória de cada uma é o que ela tomou além do que já estava em uso",
     "left the race after {step} of {steps} steps: {metric} {value} on the development split, place {place} of {of}": "saiu da corrida depois de {step} de {steps} passos: {metric} {value} no conjunto de desenvolvimento, lugar {place} de {of}",

@@ -1,7 +1,7 @@
 """Hold the rows of a bias audit and what one model answered to them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,8 +34,8 @@ class ClassAnswers:
         return highest
 
 
-Answerer = Callable[[list[str], list[str] | None], ClassAnswers]
-"""ClassAnswers texts, with their second texts where rows have any."""
+Answerer = Callable[[list[str], list[str] | None, np.ndarray], ClassAnswers]
+"""Answers texts, with their second texts where rows have any; the places of the rows that they are, or were made of."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,16 @@ class BiasRows:
     columns: dict[str, list[object]]
     source: str
     """The file, or the study whose test rows they are."""
+    decisive: dict[str, list[object]] = field(default_factory=dict)
+    """Columns by whose groups an adapter decides, which are compared only where somebody asks for it."""
+
+    def take(self, rows: np.ndarray) -> "BiasRows":
+        """Return only these rows."""
+
+        def some(columns: dict[str, list[object]]) -> dict[str, list[object]]:
+            return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+        return BiasRows(self.rows.take(rows), self.names, some(self.columns), self.source, some(self.decisive))
 
     @cached_property
     def texts(self) -> list[str]:

@@ -1,8 +1,10 @@
 """Let an adapter, or the bare base with a probe, answer texts with the probability of each class."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from afina.audit.bias.answers import Answerer, ClassAnswers
+from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.questions import BiasSettings
 from afina.data.rows import Rows, stratified_rows
 from afina.data.tokens.tokenize import tokenize
@@ -17,11 +19,17 @@ __all__ = ["answerer_of", "base_answerer"]
 _BATCH = 32
 
 
-def answerer_of(loaded: Predictor) -> Answerer:
-    """Return what asks an adapter."""
+def answerer_of(loaded: Predictor, material: BiasRows) -> Answerer:
+    """Return what asks an adapter, which is told the rows' own groups where it decides by a column."""
+    column = loaded.task.group_column
 
-    def answer(texts: list[str], pairs: list[str] | None) -> ClassAnswers:
-        return ClassAnswers(loaded.task.decode(loaded.logits(texts, pairs, batch_size=_BATCH)).scores)
+    def answer(texts: list[str], pairs: list[str] | None, rows: np.ndarray) -> ClassAnswers:
+        made = rows_of(texts, pairs)
+        if column is not None:
+            values = [material.decisive[column][row] for row in rows]
+            made = replace(made, group=[None if value is None else str(value) for value in values])
+        tokens = loaded.tokens(made)
+        return ClassAnswers(loaded.task.decode_rows(tokens, loaded.outputs(tokens, _BATCH)).scores)
 
     return answer
 
@@ -48,7 +56,7 @@ def base_answerer(loaded: Predictor, train: Rows, classes: int, settings: BiasSe
         FitSettings(c=1.0, trees=1, seed=settings.seed),
     )
 
-    def answer(texts: list[str], pairs: list[str] | None) -> ClassAnswers:
+    def answer(texts: list[str], pairs: list[str] | None, rows: np.ndarray) -> ClassAnswers:
         return ClassAnswers(loaded.task.decode(probe.logits(vectors(texts, pairs))).scores)
 
     return answer

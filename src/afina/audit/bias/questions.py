@@ -121,10 +121,9 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
     random, notes = np.random.default_rng(settings.seed), list[Sentence]()
     if len(material.rows) > settings.rows:
         sample = np.sort(random.choice(len(material.rows), settings.rows, replace=False))
-        columns = {name: [values[row] for row in sample] for name, values in material.columns.items()}
         notes.append(Sentence("{rows} of {all} rows are looked at, drawn with the seed.",
                               {"rows": settings.rows, "all": len(material.rows)}))  # fmt: skip
-        material = BiasRows(material.rows.take(sample), material.names, columns, material.source)
+        material = material.take(sample)
     groupings = _groupings(material, settings, notes)
     notes += left_out_notes(material, groupings, settings.fewest)
     sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
@@ -195,18 +194,18 @@ def ask(answer: Answerer, asked: BiasQuestions, tell: Callable[[str], None]) -> 
     """Ask a model everything, with a line of progress for each question."""
     rows, pairs = asked.material.rows.text, asked.material.rows.text_pair
     tell(f"answering {len(rows):,} rows")
-    plain = answer(rows, pairs)
+    plain = answer(rows, pairs, np.arange(len(rows)))
     frames = []
     for each in asked.framed:
         tell(f"who speaks: {each.axis}")
-        frames.append([answer(texts, None) for texts in each.texts])
+        frames.append([answer(texts, None, each.rows) for texts in each.texts])
     swaps = []
     for both in asked.swapped:
         tell(f"words swapped: {both.axis}")
-        swaps.append([answer(texts, None) for texts in both.texts])
+        swaps.append([answer(texts, None, both.rows) for texts in both.texts])
     second = None if pairs is None else [pairs[row] for row in asked.sample]
     changes = {}
     for name, texts in asked.changed.items():
         tell(f"typed otherwise: {name}")
-        changes[name] = answer(texts, second)
+        changes[name] = answer(texts, second, asked.sample)
     return AllAnswers(plain, frames, changes, swaps)

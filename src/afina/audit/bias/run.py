@@ -101,6 +101,7 @@ def audit_bias(
     shared, sets, subjects = Shared(loading), dict[str, _DataSet](), list[Subject]()
     targets = targets_of(Path(target), looks_for_bias, _ONLY)
     tasks = [restore(adapter.record.task) for adapter in targets]
+    decisive = sorted({task.group_column for task in tasks if task.group_column is not None})
     # Read before anything is loaded: what is wrong with a file is cheaper to find than a model is to load.
     asked, notes = read_sets(settings, writes=any(task.speaks for task in tasks))
     for adapter, task in zip(targets, tasks, strict=True):
@@ -117,7 +118,7 @@ def audit_bias(
         notes += ask_sets(asked, loaded, subject, adapter.weights, loading, store, tell_of, base=settings.base)
         if not gives_classes(task):
             continue
-        data, more = _data_of(sets, loaded, adapter, settings, rows, columns)
+        data, more = _data_of(sets, loaded, adapter, settings, rows, columns, decisive)
         notes += more
         _ask(loaded, adapter, subject, data, settings, loading, tell_of, store)
     if settings.base and any(data.train is None for data in sets.values()):
@@ -144,13 +145,13 @@ def audit_bias(
 
 def _data_of(
     sets: dict[str, _DataSet], loaded: Predictor, adapter: Target, settings: BiasSettings, rows: str | Path | None,
-    columns: DatasetSpec | None,
+    columns: DatasetSpec | None, decisive: Sequence[str],
 ) -> tuple[_DataSet, list[str | Sentence]]:  # fmt: skip
     """Return what is asked of the adapters of one data set, prepared for the first of them, and notes on it."""
     key = str(rows) if rows is not None else str(adapter.record.facts.get("source"))
     names, notes = tuple(loaded.task.label_names or ()), list[str | Sentence]()
     if key not in sets:
-        material, train, more = _material(adapter, names, settings, rows, columns)
+        material, train, more = _material(adapter, names, settings, rows, columns, decisive)
         asked_of_all, remarks = questions(material, settings)
         sets[key] = _DataSet(asked_of_all.material, asked_of_all, train)
         notes += [*more, *remarks]
@@ -160,13 +161,14 @@ def _data_of(
 
 
 def _material(
-    adapter: Target, names: Sequence[str], settings: BiasSettings, rows: str | Path | None, columns: DatasetSpec | None
-) -> tuple[BiasRows, Rows | None, list[str]]:
+    adapter: Target, names: Sequence[str], settings: BiasSettings, rows: str | Path | None, columns: DatasetSpec | None,
+    decisive: Sequence[str],
+) -> tuple[BiasRows, Rows | None, list[str]]:  # fmt: skip
     """Return the rows to look at, those that were trained on where they are known, and notes."""
     study, source = study_of(adapter.path), adapter.record.facts.get("source")
     if rows is not None:
         spec = columns or DatasetSpec(path=str(rows))
-        material, notes = of_file(Path(rows), spec, names, settings.columns)
+        material, notes = of_file(Path(rows), spec, names, settings.columns, decisive)
         # What the base's probe learns from is the study's; without it there is no base.
         train = None
         if study is not None and source is not None and settings.base:
@@ -174,7 +176,7 @@ def _material(
         return material, train, notes
     if study is None or source is None:
         raise UsageError(f"{adapter.path} lies in no study's folder; give labelled rows to look at with --rows FILE.")
-    material, train = of_study(study, DatasetSpec(**source), names, settings.columns)
+    material, train = of_study(study, DatasetSpec(**source), names, settings.columns, decisive)
     return material, train, []
 
 
@@ -202,7 +204,11 @@ def _ask(
     data.subjects.append(subject)
     parts = (data.questions.key, record.model, record.precision, adapter.weights)
     data.asked[subject.name] = AllAnswers.of(
-        store.answers(subject.name, parts, lambda: ask(answerer_of(loaded), data.questions, tell).arrays())
+        store.answers(
+            subject.name,
+            parts,
+            lambda: ask(answerer_of(loaded, data.questions.material), data.questions, tell).arrays(),
+        )
     )
     name = base_name(record.model)
     if settings.base and data.train is not None and name not in data.asked:

@@ -126,6 +126,12 @@ class TextTokens(Tokens):
 class LabelledTokens(TextTokens):
     """Holds texts with a label each: a class, a number, or (N, K) labels that are there or not."""
 
+    group: np.ndarray | None = None
+    """The group of each row (N,), -1 for none, where classes are decided by it."""
+
+    def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
+        return {"cut": 0, "group": None if self.group is None else self.group[sequences]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerTokens(TextTokens):

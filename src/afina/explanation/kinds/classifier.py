@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class AnsweredLabels(Kind):
             rows.text, *second, truncation=True, max_length=self.predictor.longest, padding=False, **AS_TEXT
         )
         logits = self.predictor.outputs(tokens, 32)
+        # As they are answered: a threshold of a row's group may decide for another class than the larger logit.
+        answers = self.predictor.task.decode_rows(tokens, logits).predictions
         made = []
         for number, encoding in enumerate(encoded.encodings):
             place = slice(int(tokens.offsets[number]), int(tokens.offsets[number + 1]))
@@ -45,22 +48,24 @@ class AnsweredLabels(Kind):
                 texts_of_row, words, tokens.ids[place].astype(np.int64), word_of,
                 None if segments is None else segments[place], cut=bool(encoding.overflowing),
             )  # fmt: skip
-            made.append(self._answered(question, logits[number : number + 1]))
+            made.append(self._answered(question, logits[number : number + 1], answers[number]))
         return made
 
-    def _answered(self, question: ScoredQuestion, logits: np.ndarray) -> ScoredQuestion:
+    def _answered(self, question: ScoredQuestion, logits: np.ndarray, answered: Any) -> ScoredQuestion:
         """Return a question with the answer that is explained."""
         task = self.predictor.task
         if task.judged == "number":
             if self.wanted.label is not None:
                 raise UsageError(f"{self.predictor.folder} gives numbers and has no label {self.wanted.label!r}.")
-            return replace(question, told=f"{float(task.decode(logits).predictions[0]):.6g}")
+            return replace(question, told=f"{float(answered):.6g}")
         names = list(task.label_names or [str(number) for number in range(task.outputs)])
         if self.wanted.label is not None and self.wanted.label not in names:
             raise UsageError(
                 f"{self.predictor.folder} has no label {self.wanted.label!r}{nearest(self.wanted.label, names)}"
             )
-        answer = int(logits[0].argmax()) if self.wanted.label is None else names.index(self.wanted.label)
+        # Of several labels that hold it is the likeliest.
+        likeliest = int(logits[0].argmax()) if task.several else int(answered)
+        answer = likeliest if self.wanted.label is None else names.index(self.wanted.label)
         odds = float(self._odds(torch.from_numpy(logits), torch.tensor([answer]))[0])
         return replace(question, answer=answer, told=names[answer], probability=float(1 / (1 + np.exp(-odds))))
 

@@ -65,7 +65,9 @@ class Predict(ServerEndpoint):
                 scores += [list((one.probabilities or {}).values()) for one in part.predictions]
         else:
             ask = await call.read(reads_labels(labeller), texts, pairs, may_cut=body.truncate)
-            scores = list(ask.outputs() if body.raw_scores else labeller.task.decode(ask.outputs()).scores)
+            outputs = ask.outputs()
+            assert ask.tokens is not None, "who is done was read"
+            scores = list(outputs if body.raw_scores else labeller.task.decode_rows(ask.tokens, outputs).scores)
         labelled = [
             sorted(
                 ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),
