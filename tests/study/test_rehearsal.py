@@ -114,6 +114,13 @@ def test_a_card_keeps_no_scores_of_attention() -> None:
     assert peak("cpu", 512) / peak("cpu", 256) > 2.6
 
 
+def test_a_card_computes_its_layers_again_with_dropout_too() -> None:
+    shape = read_shape("minilm")
+    shape.num_hidden_layers = 2
+    less = rehearsed(shape, "lora", kind="cuda", checkpointing=True).peak(FORWARD)
+    assert less < 0.8 * rehearsed(shape, "lora", kind="cuda").peak(FORWARD)
+
+
 def test_a_range_holds_nine_of_ten_whatever_the_figures_are() -> None:
     random = np.random.default_rng(0)
     inside = []

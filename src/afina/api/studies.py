@@ -161,18 +161,23 @@ def _of_one_run(values: Any, where: str) -> Any:
 def plan(
     file: "str | Path | StudyConfig | Study | None" = None,
     *,
+    devices: str | Sequence[str] | None = None,
+    prices: Mapping[str, str | float] | Sequence[str] | None = None,
+    grid: str | float | None = None,
     ahead: "Callable[[Ahead], None]" = _unseen,
     tell: Callable[[str], None] = _unseen,
     **keys: Any,
 ) -> "Plan":
     """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
 
+    With `devices` ("T4", "RTX 3060 12GB", "24GB", "8GB RAM, 4 cores"), or `prices` of some ({"T4": "0.35/h"}), it plans for
+    those (`machines`), in money and energy too, and in CO2 with the `grid`'s factor ("0.1 kg/kWh").
     `ahead` is told what there is to know before anything is timed, `tell` what is being timed. Loads no weights. Raises
     `UsageError` for what is wrong with the study or its data.
     """
     from afina.study.planned import plan as planned
 
-    return planned(file, ahead=ahead, tell=tell, **keys)
+    return planned(file, devices=devices, prices=prices, grid=grid, ahead=ahead, tell=tell, **keys)
 
 
 def methods(

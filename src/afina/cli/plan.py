@@ -8,6 +8,7 @@ import typer
 
 from afina.cli.command import command
 from afina.cli.options import Format, Language
+from afina.cli.plan_machines import show_machines
 from afina.cli.terminal import console_for, is_quiet, note, print_json, working
 
 if TYPE_CHECKING:
@@ -24,12 +25,26 @@ __all__ = ["plan"]
 @command("plan")
 def plan(
     file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study to plan.")],
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device", metavar="MACHINE",
+            help="Plan for another machine: T4, 'RTX 3060 12GB', 24GB (a card), '8GB RAM, 4 cores'; several times.",
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", metavar="MACHINE=PRICE", help="What an hour of one costs: 'T4=0.35/h'; several times."),
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option("--grid", metavar="FACTOR", help="CO2 of the power that they draw: '0.1 kg/kWh'.")
+    ] = None,
     language: Language = "en",
     format: Format = "table",
-) -> None:
+) -> None:  # fmt: skip
     """Predict memory, time and disk of every run of a study on this machine; loads no weights, needs no network.
 
-    Example: `afina plan studies/published.yaml`
+    Example: `afina plan studies/published.yaml --device T4 --price L4=0.80/h`
     """
     from afina import api
     from afina.words.language import Words
@@ -37,19 +52,22 @@ def plan(
     console, words = console_for(format), Words(language)
     with working(console, words("reading the data"), words) as tell:
         planned = api.plan(
-            file, ahead=lambda known: _show_ahead(console, known, words),
+            file, devices=device, prices=price, grid=grid, ahead=lambda known: _show_ahead(console, known, words),
             tell=lambda what: tell(words("timing {what}", what=what)),
         )  # fmt: skip
     if format == "json":
         print_json(planned.as_dict())
+    elif planned.machines:
+        show_machines(console, planned.machines, words)
     else:
         _show(console, planned.estimates, words)
         _show_sums(console, planned, words)
     # Once for a method on a model, as all its seeds fail alike.
-    for run, why in {run.label + run.model: (run, why) for run, why in planned.failed}.values():
+    failed = [*planned.failed, *(entry for machine in planned.machines for entry in machine.failed)]
+    for run, why in {run.label + run.model: (run, why) for run, why in failed}.values():
         sentence = words("{method} on {model} cannot run: {why}", method=run.label, model=Path(run.model).name, why=why)
         console.print(sentence, style="red", markup=False)
-    if planned.failed:
+    if failed:
         raise typer.Exit(1)
 
 

@@ -26,6 +26,10 @@ _PRODUCTS = {
     torch.ops.aten._grouped_mm: (0, 1),
 }  # fmt: skip
 """Operations that multiply matrices, with the places of both factors among their arguments."""
+_ATTENTION = {
+    "_scaled_dot_product_flash_attention_for_cpu": (0, 2), "_scaled_dot_product_flash_attention_for_cpu_backward": (1, 5),
+}  # fmt: skip
+"""Fused attention, with the place of the query among its arguments and the products that it makes."""
 _PICKED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
 """Operations whose second argument may hold truths, of which as many places are picked as are true."""
 
@@ -68,11 +72,15 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that come and go while it is on, within `fake`, or of real tensors without it."""
 
     def __init__(
-        self, fake: FakeTensorMode | None = None, *, rounded: Callable[[int], int] = lambda size: size
+        self,
+        fake: FakeTensorMode | None = None,
+        *,
+        rounded: Callable[[int], int] = lambda size: size,
+        observer: Callable[[int, int], None] = lambda name, size: None,
     ) -> None:
-        """Count a storage of n bytes as `rounded(n)`."""
+        """Count a storage of n bytes as `rounded(n)`; `observer` hears what comes within a part, and with 0 that it goes."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fake, self._rounded = fake, rounded
+        self._fake, self._rounded, self._observer = fake, rounded, observer
         self._live: dict[int, int] = {}
         self._part = ""
         self.bytes = 0
@@ -134,9 +142,12 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         part = self._named
         if self.bytes > self.peaks.get(part, -1):
             self.peaks[part] = self.bytes
+        if part:
+            self._observer(key, max(1, size))
 
     def _gone(self, key: int) -> None:
         self.bytes -= self._live.pop(key)
+        self._observer(key, 0)
 
     def _count(self, func: Any, args: Any, kwargs: Any, given: list[Tensor], output: Any) -> None:
         work = self.work.setdefault(self._named, Work())
@@ -147,6 +158,10 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
             work.products[Product(batch, left.shape[-2], left.shape[-1], right.shape[-1], left.dtype)] += 1
             work.calls += 1
             return
+        if (fused := _ATTENTION.get(func.overloadpacket.__name__)) is not None:
+            query, key = args[fused[0]], args[fused[0] + 1]
+            batch, width = query.shape[:-2].numel(), query.shape[-1]
+            work.products[Product(batch, query.shape[-2], width, key.shape[-2], query.dtype)] += fused[1]
         made = [value for value in tree_iter(output) if isinstance(value, Tensor)]
         # A view of what is there moves nothing.
         if func.is_view or not made:

@@ -69,8 +69,10 @@ def attention(
     # torch's fused kernels are best on GPUs and for passes without gradients; training on a CPU is faster by
     # `_Attention`.
     if softcap is None and (kind_of(query) != "cpu" or not (torch.is_grad_enabled() or small)):
+        # A CPU has no such kernel with dropout; a card's, which it may stand for in a rehearsal, keeps nothing of it.
+        dropped = dropout_probability if kind_of(query) == query.device.type else 0.0
         return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=dropout_probability, is_causal=causal, scale=scaling
+            query, key, value, attn_mask=mask, dropout_p=dropped, is_causal=causal, scale=scaling
         )
     if causal:
         mask = torch.ones(query.shape[2], query.shape[2], dtype=torch.bool, device=query.device).tril()

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from afina.config import StudyConfig
 from afina.measure.shown import html_of
 from afina.study.data import read_ahead
+from afina.study.devices.asked import asked_machines, machine_rows, machines_as_dict
 
 if TYPE_CHECKING:
     import pandas
 
     from afina.data.tokens.preview import Learned
+    from afina.study.devices.elsewhere import DevicePlan
     from afina.study.estimate import CostEstimate
     from afina.study.plan import Run
     from afina.study.study import Study
@@ -45,6 +47,8 @@ class Plan:
     """Seconds that these trials take."""
     race_share: float | None = None
     """The share of all training steps that a race leaves; None without one."""
+    machines: "Sequence[DevicePlan]" = ()
+    """The same on other machines, where some were asked for: then nothing is planned for this one."""
 
     @property
     def seconds(self) -> float:
@@ -70,6 +74,8 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as JSON-able values."""
+        if self.machines:
+            return machines_as_dict(self.machines) | {"notes": [*self.ahead.notes, *self.ahead.remarks]}
         return {
             "runs": [{"run": own.run.id, **_figures(own)} for own in self.estimates],
             "failed": [{"run": run.id, "error": why} for run, why in self.failed],
@@ -79,12 +85,16 @@ class Plan:
         }  # fmt: skip
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return a DataFrame with a row a run."""
+        """Return a DataFrame with a row a run, on each machine where others were asked for."""
         import pandas
 
+        if self.machines:
+            return pandas.DataFrame(machine_rows(self.machines))
         return pandas.DataFrame([{"run": own.run.id, **_figures(own)} for own in self.estimates])
 
     def __repr__(self) -> str:
+        if self.machines:
+            return "Plan: " + "; ".join(map(repr, self.machines))
         cannot = f", {len(self.failed)} cannot run" if self.failed else ""
         return (
             f"Plan: {len(self.estimates)} runs, {self.seconds:,.0f} s one after another, at most "
@@ -109,12 +119,17 @@ def _figures(estimate: "CostEstimate") -> dict[str, Any]:
 def plan(
     study: "Study | StudyConfig | str | Path | None" = None,
     *,
+    devices: str | Sequence[str] | None = None,
+    prices: Mapping[str, str | float] | Sequence[str] | None = None,
+    grid: str | float | None = None,
     ahead: Callable[[Ahead], None] = lambda known: None,
     tell: Callable[[str], None] = lambda what: None,
     **settings: Any,
 ) -> Plan:
     """Predict memory, time and disk of every run on this machine; takes a study, a study file, or a study file's keys.
 
+    With `devices` ("T4", "24GB", "8GB RAM, 4 cores"), or `prices` of some ({"T4": "0.35/h"}), it is planned for those in
+    place of this machine, in money, energy and, with the `grid`'s factor ("0.1 kg/kWh"), CO2 too.
     `ahead` is told what is known before anything is timed, `tell` what is being timed. Loads no weights. Raises `UsageError`
     for what is wrong with the study or its data, before torch is imported, which takes seconds.
     """
@@ -124,6 +139,7 @@ def plan(
         given: Any = study if study is not None else StudyConfig.parse(settings, "study")
         # A study has its configuration, a configuration is one.
         config = getattr(given, "config", given)
+    asked = asked_machines(devices or (), prices or (), grid)
     # Before torch: what is wrong with the data is said at once.
     notes = read_ahead(config, presets=False)
     from afina.ops.allocator import keep_freed_memory
@@ -135,6 +151,8 @@ def plan(
 
     known = Ahead(notes, [*remarks(config), *_uncounted(config)], preview(config))
     ahead(known)
+    if asked is not None:
+        return Plan((), (), known, machines=asked.planned(config, tell))
     keep_freed_memory()  # as the processes do that carry a study out
     estimates, failed = estimate_study(config, tell=tell)
     candidates = len({entry.run.label for entry in estimates})

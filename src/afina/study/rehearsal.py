@@ -21,7 +21,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.measure.storages import BACKWARD, Storages, Work, fake_mode
 from afina.ops.dropout import DropoutSource
 from afina.ops.kind import pretended
-from afina.study.stand_ins import AnyTask, FakeDropout, FusedAttention, Keeping, without_numbers
+from afina.study.stand_ins import AnyTask, FakeDropout, Keeping, without_numbers
 from afina.tasks.base import Task
 from afina.train.loop import Member, gradients
 from afina.train.optimiser import Optimiser
@@ -75,10 +75,13 @@ class Rehearsed:
         return sum(len(self.work[part].products) for part in parts if part in self.work)
 
 
-def rehearse(scene: Scene) -> Rehearsed:
-    """Take one step and evaluate, without numbers; the scene's model and adapter, on `meta`, have none afterwards either."""
-    storages = Storages(fake := fake_mode())
-    with pretended(scene.kind), FusedAttention(), fake, storages:
+def rehearse(scene: Scene, observer: Callable[[int, int], None] = lambda name, size: None) -> Rehearsed:
+    """Take one step and evaluate, without numbers; the scene's model and adapter, on `meta`, have none afterwards either.
+
+    `observer` hears of every storage that comes, and goes (`Storages`).
+    """
+    storages = Storages(fake := fake_mode(), observer=observer)
+    with pretended(scene.kind), fake, storages:
         # Copies of frozen weights are counted apart, as nothing but a real weight can be laid out anew.
         scene.backbone.linears = {}
         language = scene.backbone.language

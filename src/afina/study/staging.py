@@ -1,5 +1,6 @@
 """Set the scene of a run for its rehearsal: the model's shape, the adapter, and the rows of the worst batch."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +34,9 @@ _MOST_ROWS = 20_000
 
 
 def rehearsed_run(
-    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, *, device: str, precision: str
-) -> tuple[Rehearsed, Always]:
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, *, device: str, precision: str,
+    observer: Callable[[int, int], None] = lambda name, size: None,
+) -> tuple[Rehearsed, Always]:  # fmt: skip
     """Return what the parts of a run take, by a rehearsal, and what is there during all of it.
 
     Raises `AfinaError` for a method that has nothing to train, and for an optimiser that can do nothing with it.
@@ -46,7 +48,7 @@ def rehearsed_run(
         run, config, shape, sizes, trained, scene.adapter, device=device, precision=precision
     )
     try:
-        return rehearse(replace(scene, kept_inputs=keeping)), standing
+        return rehearse(replace(scene, kept_inputs=keeping), observer), standing
     except (
         RuntimeError
     ) as error:  # torch's fake tensors do not know every operation, and none whose size numbers decide

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Pixels, TaggedTokens, Tokens, WrittenTokens
 from afina.ops.dropout import DropoutSource, Pool
 
-__all__ = ["AnyTask", "FakeDropout", "FusedAttention", "Keeping", "stand_in_rows", "without_numbers"]
+__all__ = ["AnyTask", "FakeDropout", "Keeping", "stand_in_rows", "without_numbers"]
 
 
 class FakeDropout(DropoutSource):
@@ -23,16 +22,6 @@ class FakeDropout(DropoutSource):
         draws = torch.empty((count + 3) // 4, dtype=torch.float64).view(torch.int16)[:count]
         lane = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
         return Pool([0, 0, 0, 0], draws.to(lane).view(dtype))
-
-
-class FusedAttention(TorchFunctionMode):
-    """Takes torch's fused attention without its dropout, for which a CPU has no such kernel; a card's keeps nothing of it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.nn.functional.scaled_dot_product_attention:
-            kwargs["dropout_p"] = 0.0
-        return func(*args, **kwargs)
 
 
 class Keeping(torch.autograd.Function):

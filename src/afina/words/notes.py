@@ -11,6 +11,7 @@ from functools import cache
 from afina.registry import listing
 from afina.words.explaining import EXPLAINING_NOTES
 from afina.words.exports import EXPORT_NOTES
+from afina.words.plan import PLAN_NOTES
 from afina.words.quantisation import QUANTISED
 from afina.words.rag import RAG_NOTES
 from afina.words.reading import READING_NOTES
@@ -244,7 +245,7 @@ NOTES = {
     "writing {place}": "escrevendo {place}",
     # -- documents that are searched
     **EXPORT_NOTES,
-    **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **EXPLAINING_NOTES, **SMALLER_NOTES, **WATCH_NOTES,
+    **RAG_NOTES, **RUNNING_NOTES, **READING_NOTES, **QUANTISED, **WAYS_NOTES, **EXPLAINING_NOTES, **SMALLER_NOTES, **PLAN_NOTES, **WATCH_NOTES,
 }  # fmt: skip
 
 _VALUES = {

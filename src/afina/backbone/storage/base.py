@@ -4,7 +4,9 @@ One more is one file in this folder: a class under `@storage("name")` that says 
 weights are kept in fewer bits than they compute with, how transformers makes them and how they are read back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 
 from afina.registry import Registry
 
-__all__ = ["STORAGES", "Packed", "Storage", "storage", "worth_trying"]
+__all__ = ["STORAGES", "Packed", "Storage", "elsewhere", "imitated", "other_machine", "storage", "worth_trying"]
+
+_ELSEWHERE: ContextVar[bool | None] = ContextVar("elsewhere", default=None)
 
 
 class Storage:
@@ -113,3 +117,23 @@ storage = STORAGES.register
 def worth_trying(device: str) -> list[type[Storage]]:
     """Return the storages that `precision: auto` times on a device beside the exact one."""
     return [kind for kind in STORAGES.values() if kind.tried and kind.here(device)]
+
+
+def imitated(device: str) -> list[str]:
+    """Return the names of storages that a device does not compute in itself."""
+    return [kind.name for kind in STORAGES.values() if not kind.here(device)]
+
+
+@contextmanager
+def elsewhere(bfloat16: bool) -> Iterator[None]:
+    """Take every device within to be another machine's, which computes in bfloat16 or does not."""
+    mark = _ELSEWHERE.set(bfloat16)
+    try:
+        yield
+    finally:
+        _ELSEWHERE.reset(mark)
+
+
+def other_machine() -> bool | None:
+    """Return whether the machine that is planned for computes in bfloat16; None where it is this one."""
+    return _ELSEWHERE.get()

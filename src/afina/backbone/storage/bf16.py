@@ -2,7 +2,7 @@
 
 import torch
 
-from afina.backbone.storage.base import Storage, storage
+from afina.backbone.storage.base import Storage, other_machine, storage
 from afina.measure.hardware import hardware
 
 __all__ = ["BFloat16"]
@@ -18,6 +18,8 @@ class BFloat16(Storage):
 
     @classmethod
     def here(cls, device: str) -> bool:
+        if (computes := other_machine()) is not None:
+            return computes
         if device.startswith("cuda"):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         # Without one of these a CPU imitates each product, and is slower than in float32.
