@@ -44,16 +44,16 @@ def asked_machines(
         if name in by_name:
             raise UsageError(f"{shown(name)} has two prices; leave one out.")
         by_name[name] = price
-    devices, costs = which_devices(names, by_name)
+    machines, costs = which_devices(names, by_name)
     factor = grid_factor(f"{grid} kg/kWh" if isinstance(grid, int | float) else grid) if grid is not None else None
-    if not devices:
+    if not machines:
         if factor is not None:
             raise UsageError(
                 "The grid's factor says something of a card whose power is published: name one with --device (devices= in "
                 "Python); what this machine draws is measured while it runs."
             )
         return None
-    return Machines(devices, costs, factor)
+    return Machines(machines, costs, factor)
 
 
 def _hourly(price: str | float) -> str:
