@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
-    "AboveLimit", "AfinaError", "Interrupted", "ProcessEnded", "Unexpected", "Unfinished", "UsageError", "likewise",
-    "nearest", "printable", "redacted", "shortened", "shown",
+    "AboveLimit", "AfinaError", "Interrupted", "OutOfMemory", "ProcessEnded", "Unexpected", "Unfinished", "UsageError",
+    "likewise", "nearest", "printable", "redacted", "shortened", "shown",
 ]  # fmt: skip
 
 
@@ -46,6 +46,10 @@ class Unexpected(AfinaError):
 
 class Unfinished(AfinaError):
     """A job was broken off by what is not its own, such as want of memory: what it was to find out is not known."""
+
+
+class OutOfMemory(Unfinished):
+    """A job had no room in memory; with less at once it may have."""
 
 
 class ProcessEnded(Unfinished):

@@ -27,6 +27,8 @@ LISTS = ("notes", "all_notes", "assumed", "sentences", "warnings", "told", "said
 WRITTEN_OUT = (
     "study/planned.py",
     "study/devices/elsewhere.py",
+    "study/less.py",
+    "study/units.py",
     "study/executors/accelerate.py",
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap", "thresholds")),

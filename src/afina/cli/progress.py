@@ -190,6 +190,9 @@ class Progress:
     def _again(self, event: "events.Again") -> None:
         self._say(f"  {self.words('{why} It is started once more.', why=event.why)}", "yellow")
 
+    def _less(self, event: "events.Less") -> None:
+        self._say(f"  {self.words('Memory ran out; rows at once from now on: {rows}.', rows=event.rows)}", "yellow")
+
     def _untried(self, event: "events.Untried") -> None:
         sentence = self.words(
             "{method} on {dataset}, {model}: {rates} of {of} rates could not be tried, so another may be better than the "
@@ -248,11 +251,9 @@ class Progress:
             self._log(self._done(step, steps), training, *reached, self._time_left(step, steps))
 
     def _resumed(self, event: "events.Resumed") -> None:
-        words = self.words
-        step, steps = words.number(event.step), words.number(event.steps)
-        self._say(
-            f"  {words('{run}: goes on from step {step} of {steps}', run=self.what, step=step, steps=steps)}", "yellow"
-        )
+        step, steps = self.words.number(event.step), self.words.number(event.steps)
+        sentence = self.words("{run}: goes on from step {step} of {steps}", run=self.what, step=step, steps=steps)
+        self._say(f"  {sentence}", "yellow")
 
     def _evaluate(self, event: "events.Evaluate") -> None:
         self._rows(self.words("evaluating on {split}", split=self.words(event.split)), event.done, event.rows)

@@ -224,6 +224,8 @@ class Result(JsonObject):
     """The file of what it answered to each test row, seen from the study's folder."""
     assumed: Key[list[str]] = Key([])
     """Sentences on what was assumed of the model and the data."""
+    fitted: Key[dict[str, Any]] = Key({})
+    """Settings that were changed so that memory had room, by `fit: true` or as it ran out; none changes what is learned."""
     fingerprint: Key[Fingerprint | None] = Key(None, read=Fingerprint)
     """Digests and versions of everything that the result depends on."""
     versions: Key[dict[str, str | None]] = Key({})

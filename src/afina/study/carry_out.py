@@ -269,6 +269,7 @@ def _describe(job: Job, device: str, splits: Mapping[str, Tokens]) -> Result:
         **({} if (taught := _taught_by(job)) is None else {"taught_by": taught}),
         # The machine that started the study has looked at itself already.
         fingerprint=dict(job.fingerprint) if node is None and launched() is None else of_this_machine(job.fingerprint),
+        **({"fitted": dict(job.fitted)} if job.fitted else {}),
         **({} if node is None else {"node": node}),
         versions=versions(),
     )

@@ -15,7 +15,7 @@ from afina.study.plan import Run
 
 __all__ = [
     "KINDS", "Again", "Audit", "Begin", "Cohort", "Embed", "End", "Epoch", "Evaluate", "Event", "Failed", "Finished",
-    "Judged", "Left", "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade",
+    "Judged", "Left", "Less", "Missing", "Observer", "Precision", "Prepare", "Prepared", "Profile", "Profiling", "Remade",
     "Remarks", "Resumed", "Search", "Spread", "Step", "Teach", "Teaching", "Together", "Tried", "Unaudited", "Unit",
     "Unread", "Untried",
 ]  # fmt: skip
@@ -307,6 +307,14 @@ class Again(Event):
     """A process was killed and is started once more."""
 
     why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Less(Event):
+    """Memory ran out, and it goes on with so many rows computed at once."""
+
+    why: str
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)

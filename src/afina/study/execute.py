@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
+import re
 import select
 import signal
 import sys
@@ -20,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from afina.errors import AfinaError, ProcessEnded, Unexpected, Unfinished, UsageError
+from afina.errors import AfinaError, OutOfMemory, ProcessEnded, Unexpected, Unfinished, UsageError
 from afina.links import open_unfollowed, refuse_links_in
 from afina.ops.allocator import huge_pages_for_new_processes
 from afina.study.events import Again, Event, Observer
@@ -30,6 +31,10 @@ __all__ = ["FAILED", "ending", "explain", "locked", "run_apart", "serve", "start
 
 FAILED = "failed"
 
+_SHORT = re.compile("not enough memory|can(no|')t allocate memory|out of memory|bad_alloc", re.IGNORECASE)
+"""The words of torch and of oneDNN where memory is short: they raise plain RuntimeErrors."""
+_KILLS = Path("/proc/vmstat")
+"""Linux's counters, of which one is how many processes it killed for want of memory."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -59,6 +64,7 @@ def run_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event: O
 
 def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event: Observer) -> Any:
     start_server()
+    killed_before = _killed_for_memory()
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=serve, args=(target, argument, theirs), daemon=True)
     with _without_main():
@@ -73,7 +79,7 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
             # The pipe closed without an answer: the process is gone, by a signal or the system's memory killer.
             except EOFError:
                 process.join()
-                raise ending(process.exitcode) from None
+                raise ending(process.exitcode, short=_killed_for_memory() != killed_before) from None
             if kind == "event":
                 on_event(value)
             elif kind == "value":
@@ -88,6 +94,14 @@ def _once_apart(target: Callable[[Any, Observer], Any], argument: Any, on_event:
             process.kill()
         process.join()
         ours.close()
+
+
+def _killed_for_memory() -> str | None:
+    """Return the system's count of processes that it killed for want of memory; None where it keeps none."""
+    try:
+        return next((line for line in _KILLS.read_text().splitlines() if line.startswith("oom_kill ")), None)
+    except OSError:  # not Linux
+        return None
 
 
 @contextlib.contextmanager
@@ -138,6 +152,8 @@ def explain(error: BaseException) -> AfinaError:
     """Turn what ended a job into one sentence that can travel between processes."""
     if isinstance(error, UsageError):
         return UsageError(str(error))
+    if isinstance(error, OutOfMemory):
+        return OutOfMemory(str(error))
     if isinstance(error, Unfinished):
         return Unfinished(str(error))
     if isinstance(error, AfinaError):
@@ -146,9 +162,8 @@ def explain(error: BaseException) -> AfinaError:
     # Exceptions of other libraries may not survive a pickle, and their classes may not exist in the parent.
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
 
-    # torch raises plain RuntimeErrors where memory is short, which are known by their text alone.
-    if isinstance(error, MemoryError) or "not enough memory" in text or "out of memory" in text.lower():
-        return Unfinished(
+    if isinstance(error, MemoryError) or _SHORT.search(text):
+        return OutOfMemory(
             "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."
         )
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -156,8 +171,13 @@ def explain(error: BaseException) -> AfinaError:
     return Unexpected(sentence, "".join(traceback.format_exception(error)))
 
 
-def ending(code: int | None) -> ProcessEnded:
-    """Return what is to be raised for a job's process that ended with a code, or by a signal, and no word."""
+def ending(code: int | None, *, short: bool = False) -> Unfinished:
+    """Return what is to be raised for a job's process that ended with a code, or by a signal, and no word.
+
+    It is known where memory was `short`: the system killed processes meanwhile.
+    """
+    if short and code == -signal.SIGKILL:
+        return OutOfMemory("The system ended the run's process for want of memory; set a smaller micro_batch_size.")
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         why = "most likely for want of memory" if name == "SIGKILL" else "from outside or by a fault in a library"

@@ -39,12 +39,20 @@ class Job:
     figures: Path | None = None
     """The file of what the texts alone tell, for the reference of `afina watch`; None where none is kept."""
 
+    fitted: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the study that were changed for want of memory; none changes what is learned."""
+
     mitigated: Path | None = None
     """The file of how its rows weigh, or in what cells they are balanced, where it has a mitigation of bias."""
 
     @property
     def folder(self) -> Path:
         return self.directory / "runs" / self.run.id
+
+    @property
+    def rows_at_once(self) -> int:
+        """Return how many rows of its batch are computed at once."""
+        return min(self.config.micro_batch_size or self.config.batch_size, self.config.batch_size)
 
     @property
     def max_length(self) -> int:

@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from afina.errors import AfinaError, Unfinished
+from afina.errors import AfinaError, OutOfMemory, Unfinished
 from afina.links import open_unfollowed
 from afina.results.result import Result
 from afina.study import events
@@ -14,6 +16,7 @@ from afina.study.cohort_plan import CohortOutcome, Costs, Sharing, TimedSharing
 from afina.study.cohorts import Cohort
 from afina.study.events import Event, Observer
 from afina.study.executors.base import Executor
+from afina.study.less import changed_for_memory, less_and_less, with_less
 from afina.study.race import lost_words
 from afina.study.trace import forget_trace, with_trace
 from afina.whole_file import write_json
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["alone", "together"]
 
 _NOT_OF_IT = "it was not in the cohort when that started; run the same command again to train it"
-_LOGGED = (events.Epoch, events.Resumed, events.Again, events.Failed, events.Left, events.Cohort)
+_LOGGED = (events.Epoch, events.Resumed, events.Again, events.Less, events.Failed, events.Left, events.Cohort)
 """Events that are kept in the events.jsonl of their run."""
 _SHARE = 0.6
 """Share of a GPU's memory, free beside the model and all members' states, that a cohort's passes may take."""
@@ -36,11 +39,12 @@ def alone(job: "Job", executor: Executor, observer: Observer) -> Result:
 
     on_event = _logged([job], observer)
     try:
-        result: Result = executor.submit(carry_out_job, job, on_event)
+        result, _ = less_and_less([job], lambda jobs: executor.submit(carry_out_job, jobs[0], on_event), on_event)
     except AfinaError as error:
         traced = with_trace(error, job.folder)
         on_event(events.Failed(error=str(traced)))
         return _failed(job, traced)
+    assert isinstance(result, Result), "a job of a run gives its result"
     return result
 
 
@@ -64,8 +68,11 @@ def together(
 
     # Costs alone are measured before training, since their first steps are the run's own; in a race most candidates
     # leave, and only those that stay are measured.
-    profiles = {} if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
+    profiles, fitted = ({}, {}) if race else _profiles(cohort, wanted, errors, executor, observer, keep=True)
     members = tuple(job for job in wanted if job.run.id not in errors)
+    if fitted:
+        why = "memory ran out as its costs were measured"
+        members = tuple(changed_for_memory(job, fitted, why) for job in members)
     outcome: CohortOutcome | None = None
     try:
         if members:
@@ -78,7 +85,7 @@ def together(
     errors |= {run: AfinaError(why) for run, why in trained.errors.items()}
     if race:
         finished = [job for job in jobs if job.run.id in trained.results]
-        profiles = _profiles(cohort, finished, errors, executor, observer, keep=False)
+        profiles, _ = _profiles(cohort, finished, errors, executor, observer, keep=False)
     complete = _keep_results(jobs, trained.results, profiles)
     results = []
     for job in jobs:
@@ -96,7 +103,7 @@ def together(
 def _train(
     cohort: Cohort, members: tuple["Job", ...], sharing: Sharing, executor: Executor, on_event: Observer
 ) -> CohortOutcome:
-    """Train a cohort's members, with half as many in a pass again and again where memory is wanting."""
+    """Train a cohort's members, with half as many in a pass where memory is wanting, and then with half of their rows."""
     from afina.study.carry_out import CohortJob
     from afina.study.worker import carry_out_cohort_job
 
@@ -111,11 +118,16 @@ def _train(
             return outcome
         except AfinaError as error:
             # With less at once it may fit; what is done is in the checkpoint.
-            fewer = sharing.halved()
-            if fewer is None or "memory" not in str(error).lower():
+            fewer = sharing.halved() if "memory" in str(error).lower() else None
+            less = with_less(members) if isinstance(error, OutOfMemory) else None
+            if fewer is not None:
+                sharing = fewer
+                cohort.keep(**asdict(sharing))
+            elif less is not None:
+                members = tuple(less)
+                on_event(events.Less(why=str(error), rows=members[0].rows_at_once))
+            else:
                 raise
-            sharing = fewer
-            cohort.keep(**asdict(sharing))
 
 
 def _keep_results(
@@ -135,14 +147,13 @@ def _keep_results(
 def _profiles(
     cohort: Cohort, jobs: Sequence["Job"], errors: dict[str, AfinaError], executor: Executor, observer: Observer, *,
     keep: bool,
-) -> dict[str, Costs]:  # fmt: skip
+) -> tuple[dict[str, Costs], Mapping[str, Any]]:  # fmt: skip
     """Return each method's costs alone, measured once for all its seeds and rates; what cannot be enters `errors`.
 
+    With them come settings that were changed since memory ran out, for all to train with.
     With `keep` the states of the runs whose first steps told them are left for the cohort to go on from.
     """
-    from afina.study.worker import profile_job
-
-    profiles = dict(cohort.kept().profiles)
+    profiles, fitted = dict(cohort.kept().profiles), dict[str, Any]()
 
     # Seeds and rates of a method cost the same: one of them is measured for all.
     alike: dict[str, list[Job]] = {}
@@ -154,17 +165,28 @@ def _profiles(
         if costs is None:
             observer(events.Profiling(run=peers[0].run))
             try:
-                costs = executor.submit(
-                    profile_job, (peers[0], cohort.first_steps(peers[0].run.id) if keep else None), observer
-                )
+                state_file = cohort.first_steps(peers[0].run.id) if keep else None
+                measure = partial(_measured, executor, state_file, observer)
+                measured, (ended, *_) = less_and_less([peers[0]], measure, observer)
+                # What memory ran out with for one it runs out with for all.
+                fitted |= ended.fitted if ended is not peers[0] else {}
             except AfinaError as error:
                 errors |= {job.run.id: error for job in peers}
                 continue
+            costs = measured
 
         # Kept after each one, so that a kill loses no more than one measurement.
         profiles |= dict.fromkeys(cells, costs)
         cohort.keep(profiles=profiles)
-    return profiles
+    return profiles, fitted
+
+
+def _measured(executor: Executor, state_file: Path | None, observer: Observer, jobs: Sequence["Job"]) -> Costs:
+    """Return the costs of a job's run alone."""
+    from afina.study.worker import profile_job
+
+    costs: Costs = executor.submit(profile_job, (jobs[0], state_file), observer)
+    return costs
 
 
 def _sharing(

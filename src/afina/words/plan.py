@@ -24,4 +24,6 @@ PLAN_NOTES = {
     "{device} has no bfloat16 of its own; the runs are planned in {list}.": "{device} não tem bfloat16 próprio; as execuções são planejadas em {list}.",
     "precision: auto times steps where it runs; on {device} it is taken to be {list}.": "precision: auto cronometra passos onde roda; em {device} supõe-se que seja {list}.",
     "{device}: nothing but its memory is known, so that no time can be told; it is taken to compute in bfloat16, as cards from 2020 on do.": "{device}: só se conhece a memória, de modo que não se pode dizer o tempo; supõe-se que calcule em bfloat16, como as placas a partir de 2020.",
+    "{label}: memory ran out with {rows} rows at once, so it ran with {settings}: memory and time are of that, what it learns is the same but for draws of dropout.": "{label}: faltou memória com {rows} linhas de cada vez, por isso rodou com {settings}: memória e tempo são disso, o que aprende é o mesmo, salvo sorteios do dropout.",
+    "{label}: memory ran out as its costs were measured, so it ran with {settings}: memory and time are of that, what it learns is the same but for draws of dropout.": "{label}: faltou memória quando os custos foram medidos, por isso rodou com {settings}: memória e tempo são disso, o que aprende é o mesmo, salvo sorteios do dropout.",
 }

@@ -24,6 +24,7 @@ PORTUGUESE = {
     "loading": "carregando",
     "asking {teacher} about {dataset}": "perguntando a {teacher} sobre {dataset}",
     "trying learning rates on the development split: {trials} trials": "experimentando taxas de aprendizado no conjunto de desenvolvimento: {trials} tentativas",
+    "Memory ran out; rows at once from now on: {rows}.": "Faltou memória; linhas de cada vez daqui em diante: {rows}.",
     "{why} It is started once more.": "{why} Começa mais uma vez.",
     "{method} on {dataset}, {model}: {rates} of {of} rates could not be tried, so another may be better than the one that is taken. {why}": "{method} em {dataset}, {model}: {rates} de {of} taxas não puderam ser experimentadas; outra pode ser melhor do que a escolhida. {why}",
     "what {method} costs alone": "quanto {method} custa sozinho",
