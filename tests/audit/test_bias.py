@@ -245,7 +245,7 @@ def test_a_rate_that_too_few_rows_of_a_group_count_for_is_said() -> None:
     labels[[*range(5), *range(40, 80)]] = 1
     own = BiasRows(Rows(["text"] * 80, None, labels), NAMES, {"sex": list(values)}, "rows.csv")
     notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]
-    assert [(note.values["measured"].phrase, note.values["listed"]) for note in notes] == [
+    assert [(note.values["measured"].phrase, note.values["listed"].told(Words())) for note in notes] == [
         ("gap in false positives", "yes (m)"), ("gap in false negatives", "yes (f)"),
     ]  # fmt: skip
 
@@ -255,7 +255,20 @@ def test_a_small_group_is_said_and_not_tested() -> None:
     own = BiasRows(Rows(["text"] * 83, None, np.zeros(83, dtype=np.int64)), NAMES, {"sex": list(values)}, "rows.csv")
     asked, notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))
     assert asked.groupings[0].groups == ("f", "m")
-    assert any("x has 3 rows, fewer than 30" in note.phrase.format(**note.values) for note in notes)
+    assert any("x has 3 rows, fewer than 30" in note.told(Words()) for note in notes)
+
+
+def test_many_small_groups_are_told_in_one_short_note() -> None:
+    """Of twenty groups and classes with too few rows the first five are named, the largest first, and the rest counted."""
+    values = ["f"] * 40 + ["m"] * 40 + [f"g{number:02}" for number in range(12) for _ in range(number + 1)]
+    names, labels = tuple(f"c{number}" for number in range(9)), np.arange(len(values), dtype=np.int64) % 9
+    own = BiasRows(Rows(["text"] * len(values), None, labels), names, {"sex": list(values)}, "rows.csv")
+    notes = [note.told(Words("pt")) for note in questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]]
+    assert notes == [
+        "sex: não foram testados, com menos de 30 linhas, g11 (12), g10 (11), g09 (10), g08 (9), g07 (8) e mais 7.",
+        "sex: diferença em falsos negativos: ficam de fora, com menos de 30 linhas que contam, c0 (f, m); c1 (f, m); "
+        "c2 (f, m); c3 (f, m); c4 (f, m) e mais 4.",
+    ]
 
 
 @pytest.mark.parametrize(("settings", "why"), [

@@ -313,7 +313,7 @@ def test_what_writes_is_audited_by_command_beside_its_base(tmp_path: Path) -> No
     found = read_audit(study / "audits/bias.json").findings
     assert {each.check for each in found} == {"crows_pairs", "moldes_pt"}
     assert all([beside.name for beside in each.beside] == ["base"] for each in found)
-    assert "menos que 30, e não foi testado" in shown.stdout  # of 60 templates' pairs no kind has as many
+    assert "não foram testados, com menos de 30 linhas" in shown.stdout  # of 60 templates' pairs no kind has as many
     assert next(each.rows for each in found if each.check == "crows_pairs") == 3
     refused(run_afina(*arguments, "--out", study / "audits"), "exists already")
 

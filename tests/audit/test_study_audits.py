@@ -15,7 +15,10 @@ from afina.errors import UsageError
 from afina.results.findings.audited import read_audit
 from afina.results.findings.finding import Finding
 from afina.results.statistics import holm
+from afina.study.audits import make_audits
 from afina.study.events import Event
+from afina.study.executors.slurm import Slurm
+from afina.study.planned import Ahead
 from afina.study.study import Study
 from commands import afina as run_afina
 from commands import refused
@@ -150,6 +153,35 @@ def test_an_audit_that_cannot_be_made_costs_nothing_else_and_is_said(folder: Pat
     assert not [event for event in told if event.kind == "unit"]
     again(folder)
     assert findings(folder)
+
+
+def test_a_plan_tells_how_many_texts_more_each_run_answers_at_most(folder: Path) -> None:
+    class Enough(Exception):
+        """Ends a plan before anything is timed."""
+
+    told: list[str] = []
+
+    def seen(known: Ahead) -> None:
+        told.extend(known.remarks)
+        raise Enough
+
+    with pytest.raises(Enough):
+        api.plan(ahead=seen, **keys(folder), audits=[{"bias": BIAS}, "leak"])
+    most = make_audits([{"bias": BIAS}])[0].answers
+    assert f"audits: bias is not counted: each run answers up to {most:,} texts more, and each base once." in told
+    for path in (folder / "out/cache/audits/bias").glob("*.npz"):
+        with np.load(path) as kept:
+            assert 0 < sum(len(kept[name]) for name in kept.files if kept[name].ndim) <= most
+
+
+@pytest.mark.whole  # the other tests' executor hands over copies, too, in this process
+def test_an_audit_is_a_job_that_another_machine_may_do(folder: Path) -> None:
+    told: list[Event] = []
+    wanted = keys(folder) | {"audits": [{"bias": BIAS | {"swap_rows": 8}}]}
+    Study(folder / "out", executor=Slurm(cluster="local", cpus=1), **wanted).run(told.append)
+    assert not [event for event in told if event.kind in ("unaudited", "unit")]
+    assert [event for event in told if event.kind == "audit" and event["status"]]
+    assert read_audit(folder / "out/audits/bias.json").facts["settings"]["swap_rows"] == 8
 
 
 @pytest.mark.parametrize(("audits", "why"), [

@@ -15,6 +15,7 @@ from afina.audit.bias.run import audit_bias
 from afina.config import StudyConfig
 from afina.data.groups.grouping import NONE
 from afina.errors import UsageError
+from afina.export.by_groups import thresholds_left
 from afina.report.write import write_report
 from afina.results.predictions import read_predictions
 from afina.results.result import Result
@@ -160,6 +161,17 @@ def test_it_is_audited_and_reported_with_its_price(study: Study) -> None:
     cuts = rule_of(study, BY_COLUMN).cuts or []
     probabilities = [1 / (1 + np.exp(-own.cut)) for own in cuts if own is not None]
     assert [float(row[4].split()[0].replace(",", ".")) for row in shown[:2]] == pytest.approx(probabilities, abs=0.006)
+
+
+def test_what_is_exported_says_what_it_leaves(study: Study) -> None:
+    tasks = {
+        str(given): afina.load(study.directory / str(of(study, given).adapter)).task
+        for given in (None, BY_COLUMN, BY_WORDS)
+    }
+    assert thresholds_left(Path("a"), tasks[str(None)]) == ()
+    assert "no file that other programs load" in thresholds_left(Path("a"), tasks[str(BY_WORDS)])[0]
+    with pytest.raises(UsageError, match=r"^a decides by a threshold for each group of the column 'sex'"):
+        thresholds_left(Path("a"), tasks[str(BY_COLUMN)])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ WRITTEN_OUT = (
     "retrieval/stores/postgres.py",
     "retrieval/stores/usearch.py",
     "retrieval/terms.py",
+    "export/by_groups.py",
     "export/costs.py",
     "export/export.py",
     "export/export_several.py",

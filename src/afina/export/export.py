@@ -8,6 +8,7 @@ from typing import Any
 from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError
+from afina.export.by_groups import thresholds_left
 from afina.export.card import ExportFigures, write_export_card
 from afina.export.costs import ExportCosts, costs_of
 from afina.export.parity import TOLERANCE, Parity
@@ -159,6 +160,7 @@ def export_adapter(
     with room_for(place), partial_folder(place) as partial, room_for(place):
         tested = load(folder, model=model)
         target.check(tested)
+        left = thresholds_left(folder, tested.task)
         rounded_to = target.rounded_to(tested.record.precision)
         # The same adapter in float32, so that a difference that is found is the export's and not one of rounding.
         exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
@@ -182,7 +184,7 @@ def export_adapter(
         known = None if parity.narrowed is None else parity.narrowed.after
         costs, unmeasured = costs_of(tested, sample, lambda batch: known or target.cost(tested, partial, batch))
         remark = target.remark(tested, exact, parity)
-        notes = (*tested.notes, *parity.notes, *filter(None, [unmeasured]))
+        notes = (*tested.notes, *left, *parity.notes, *filter(None, [unmeasured]))
         made = Exported(place, tested.record.precision, parity, loss, remark, notes, effect, costs=costs)
         # A card's words are a person's to choose; unless told they are those of the adapter's.
         words = Words(out.language or language_of_card(folder))

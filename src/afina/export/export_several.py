@@ -10,6 +10,7 @@ import numpy as np
 from afina.adapters.adapter import partial_folder
 from afina.card.write import language_of_card
 from afina.errors import AfinaError, UsageError
+from afina.export.by_groups import thresholds_left
 from afina.export.card import write_export_card
 from afina.export.export import Exported, Out
 from afina.export.graph_target import GraphTarget
@@ -56,6 +57,7 @@ def export_several(
         tested = _loaded(adapters, model)
         check_apart(place, (*adapters, *(own.record.model for own in tested)))
         check_several(tested)
+        left = [note for own in tested for note in thresholds_left(own.folder, own.task)]
         for loaded in tested:
             target.check(loaded)
         exact = _loaded(adapters, model, EXACT, target.rounded_to(tested[0].record.precision))
@@ -78,7 +80,7 @@ def export_several(
         worst = max((parity for parity, _ in parities), key=lambda own: own.exact_difference / max(1.0, own.scale))
         parity = replace(worst, agreeing=None, metrics={}, told=tuple(table))
         least = min((effect for _, effect in parities if effect is not None), default=None)
-        notes = tuple(dict.fromkeys(note for own in tested for note in own.notes))
+        notes = tuple(dict.fromkeys([*(note for own in tested for note in own.notes), *left]))
         made = Exported(place, tested[0].record.precision, parity, None, _remark(names), notes, least)
         words = Words(out.language or language_of_card(Path(adapters[0])))
         written = write_export_card(

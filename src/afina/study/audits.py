@@ -48,6 +48,11 @@ class Audit:
         """Return whether it has anything to look at in what was trained for a task."""
         raise NotImplementedError
 
+    @property
+    def answers(self) -> int:
+        """Return how many texts it has each run's model answer at most, and its base once more."""
+        raise NotImplementedError
+
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> Audited:
         """Look at an adapter's or a study's folder; raises `UsageError` where it cannot, in one sentence.
 

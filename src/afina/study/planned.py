@@ -164,6 +164,8 @@ def plan(
 
 def _uncounted(config: StudyConfig) -> list[str]:
     """Return a sentence for each setting that changes what a run takes and is not counted."""
+    from afina.study.audits import make_audits
+
     sentences = []
     if config.offload is not None:
         sentences.append(
@@ -174,4 +176,8 @@ def _uncounted(config: StudyConfig) -> list[str]:
         sentences.append(
             "executor: accelerate is not counted: memory and time are those of one process with all of the model."
         )
+    sentences += [
+        f"audits: {each.name} is not counted: each run answers up to {each.answers:,} texts more, and each base once."
+        for each in make_audits(config.audits or ())
+    ]
     return sentences

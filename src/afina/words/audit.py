@@ -20,6 +20,10 @@ PORTUGUESE = {
     "rows behind it": "linhas por trás disso",
     "{value} (one row: no interval)": "{value} (uma linha: sem intervalo)",
     "{value} (95% interval {low} to {high})": "{value} (intervalo de 95% de {low} a {high})",
+    "{value}% (95% interval {low} to {high})": "{value}% (intervalo de 95% de {low} a {high})",
+    "{value} points (95% interval {low} to {high})": "{value} pontos (intervalo de 95% de {low} a {high})",
+    "{value}% (one row: no interval)": "{value}% (uma linha: sem intervalo)",
+    "{value} points (one row: no interval)": "{value} pontos (uma linha: sem intervalo)",
     # -- leaks
     "gap in loss that training added, nats a token": "diferença de perda que o treino acrescentou, nats por token",
     "train and held-out rows": "linhas de treino e reservadas",

@@ -4,6 +4,7 @@ __all__ = ["EXPORT_NOTES"]
 
 EXPORT_NOTES = {
     "measuring what it takes": "medindo o que ele toma",
+    "Its thresholds by group stand in no file that other programs load: there it answers what is likelier than not.": "Seus limiares por grupo não estão em nenhum arquivo que outros programas carregam: ali ele responde o que é mais provável que não.",
     "What it takes was not measured: {why}.": "O que ele toma não foi medido: {why}.",
     # -- exports to GGUF
     "lost by rounding to {kind}, of what the adapter changed": "perdido ao arredondar para {kind}, do que o adaptador mudou",

@@ -16,6 +16,7 @@ SMALLER_NOTES = {
     "hard labels": "rótulos do professor",
     "hidden states": "estados internos",
     "offload: disk is not counted: memory is that of the whole model, where a few layers will do, and the time lacks the reading of all layers: twice a step, and once for each batch that is evaluated.": "offload: disk não entra na conta: a memória é a do modelo inteiro, quando bastam algumas camadas, e no tempo falta a leitura de todas as camadas: duas vezes por passo, e uma por lote avaliado.",
+    "audits: {name} is not counted: each run answers up to {rows} texts more, and each base once.": "audits: {name} não entra na conta: cada execução responde até {rows} textos a mais, e cada base, uma vez.",
     "executor: accelerate is not counted: memory and time are those of one process with all of the model.": "executor: accelerate não entra na conta: memória e tempo são os de um processo com o modelo inteiro.",
     "each run is carried out by {n} processes, the model's weights divided among them ({path}); its memory is that of the first": "cada execução é feita por {n} processos, com os pesos do modelo divididos entre eles ({path}); a memória é a do primeiro",
     "each run is carried out by {n} processes, the whole model in each ({path}); its memory is that of the first": "cada execução é feita por {n} processos, com o modelo inteiro em cada um ({path}); a memória é a do primeiro",

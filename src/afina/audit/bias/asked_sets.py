@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from afina.audit.bias.bias_set import BIAS_SETS, BiasSet, parse_sets
-from afina.audit.bias.drafts import Draft
+from afina.audit.bias.drafts import Draft, too_small
 from afina.audit.bias.questions import BiasSettings
 from afina.audit.bias.scorers import MaskedScorer, Scorer, WritingScorer, masked_head
 from afina.audit.kept_answers import KeptAnswers
@@ -50,11 +50,8 @@ def read_sets(settings: BiasSettings, *, writes: bool) -> tuple[AskedSets, list[
             notes.append(Sentence("{set}: {rows} of {all} items are looked at, drawn with the seed.",
                                   {"set": name, "rows": len(drawn), "all": len(items)}))  # fmt: skip
         notes += remarks
-        notes += [
-            Sentence("{axis}: {group} has {count} rows, fewer than {fewest}, and was not tested.",
-                     {"axis": name, "group": kind, "count": count, "fewest": settings.fewest})
-            for kind, count in made.counts(drawn).items() if count < settings.fewest
-        ]  # fmt: skip
+        few = [(kind, count) for kind, count in made.counts(drawn).items() if count < settings.fewest]
+        notes += too_small(name, few, settings.fewest)
         sets[name] = made, drawn
     if sets:
         notes.append(Sentence(

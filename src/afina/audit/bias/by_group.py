@@ -14,7 +14,7 @@ from afina.measure.gaps import Gap, Rate, gap_measure, gap_of, permuted_ps, rate
 from afina.results.certainty import wilson
 from afina.results.findings.audited import Cells
 from afina.results.findings.finding import Evidence, Finding, Subject
-from afina.results.findings.sentence import Figure, Sentence, interval
+from afina.results.findings.sentence import Figure, Sentence, first_of, interval
 from afina.words.language import Words
 
 __all__ = ["GroupRates", "Looked", "group_drafts", "left_out_notes", "rates_table"]
@@ -99,16 +99,23 @@ def left_out_notes(material: BiasRows, groupings: Sequence[Grouping], fewest: in
         # What counts for a rate is a matter of the labels alone, whatever was answered.
         for rate in rates_of(label, label, np.ones(len(label)), material.names):
             few = rate.counted_in(group, len(grouping.groups)) < fewest
-            lacking = {
-                name: [grouping.groups[place] for place in np.flatnonzero(few[:, column])]
+            lacking = [
+                _few_of(name, [grouping.groups[place] for place in np.flatnonzero(few[:, column])])
                 for column, name in enumerate(rate.classes)
-            }
-            if listed := "; ".join(f"{name} ({', '.join(groups)})" for name, groups in lacking.items() if groups):
+                if few[:, column].any()
+            ]
+            if lacking:
                 notes.append(Sentence(
                     "{axis}: {measured}: left out, with fewer than {fewest} rows that count, are {listed}.",
-                    {"axis": grouping.name, "measured": _MEASURED[rate.name], "fewest": fewest, "listed": listed},
+                    {"axis": grouping.name, "measured": _MEASURED[rate.name], "fewest": fewest,
+                     "listed": first_of(lacking, between="; ")},
                 ))  # fmt: skip
     return notes
+
+
+def _few_of(name: str, groups: Sequence[str]) -> str:
+    more = f" +{len(groups) - _SHOWN}" if len(groups) > _SHOWN else ""
+    return f"{name} ({', '.join(groups[:_SHOWN])}{more})"
 
 
 def _verdict(finding: Finding, rate: Rate, gap: Gap, grouping: Grouping, labels: float | None) -> Sentence:
@@ -116,12 +123,12 @@ def _verdict(finding: Finding, rate: Rate, gap: Gap, grouping: Grouping, labels:
     assert finding.value is not None
     of_class = {"name": rate.classes[gap.column]} if rate.classes[gap.column] else {}
     whole = Sentence(
-        "{axis}: {rate}: {high}% among {one}, {low}% among {other}, a gap of {gap} points: {chance}.",
+        "{axis}: {rate}: {high}% among {one}, {low}% among {other}, a gap of {gap}: {chance}.",
         {
             "axis": grouping.name, "rate": Sentence(_RATE_OF[rate.name], of_class),
             "high": Figure(100 * float(gap.rates[gap.high, gap.column]), 1), "one": grouping.groups[gap.high],
             "low": Figure(100 * float(gap.rates[gap.low, gap.column]), 1), "other": grouping.groups[gap.low],
-            "gap": interval(finding.value, digits=1, times=100, signed=False), "chance": chance_of(finding),
+            "gap": interval(finding.value, digits=1, signed=False, unit="points"), "chance": chance_of(finding),
         },
     )  # fmt: skip
     if labels is None:

@@ -115,10 +115,10 @@ def _one_side(subject: Subject, material: BiasRows, framed: Framed, answers: lis
         assert made.value is not None
         return Sentence(
             "{axis}: the same texts are answered '{name}' in {high}% where {one} speak, in {low}% where {other} do, a gap of "
-            "{gap} points: {chance}.",
+            "{gap}: {chance}.",
             {"axis": framed.axis, "name": material.names[c], "one": framed.groups[one], "other": framed.groups[other],
              "high": Figure(100 * float(a.mean()), 1), "low": Figure(100 * float(b.mean()), 1),
-             "gap": interval(made.value, digits=1, times=100, signed=False), "chance": chance_of(made)},
+             "gap": interval(made.value, digits=1, signed=False, unit="points"), "chance": chance_of(made)},
         )  # fmt: skip
 
     return Draft(finding, said, deviation)
@@ -160,8 +160,8 @@ def change_draft(
     def said(made: Finding) -> Sentence:
         assert made.value is not None
         return Sentence(
-            "{measured}: {value} points; {moved}% of the answers change: {chance}.",
-            {"measured": _MEASURED[check], "value": interval(made.value, digits=1, times=100),
+            "{measured}: {value}; {moved}% of the answers change: {chance}.",
+            {"measured": _MEASURED[check], "value": interval(made.value, digits=1, unit="points"),
              "moved": Figure(100 * float((was != now).mean()), 1), "chance": chance_of(made)},
         )  # fmt: skip
 

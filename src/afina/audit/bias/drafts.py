@@ -7,10 +7,10 @@ import numpy as np
 
 from afina.measure.bootstrap import Estimate, Measure, interval_of, redrawn
 from afina.results.findings.finding import ComparedFigure, Finding, corrected
-from afina.results.findings.sentence import Figure, Sentence
+from afina.results.findings.sentence import Figure, Sentence, first_of
 from afina.results.statistics import bootstrap_p
 
-__all__ = ["Draft", "chance_of", "detectable", "finished", "paired"]
+__all__ = ["Draft", "chance_of", "detectable", "finished", "paired", "too_small"]
 
 _RESAMPLES = 1000
 _NORMAL_80 = 0.8416212335729143
@@ -81,3 +81,15 @@ def paired(
             p_value=bootstrap_p(difference, gaps),
         ))  # fmt: skip
     return Estimate(measure.overall, *interval_of(drawn[0])), tuple(compared), float(drawn[0].std())
+
+
+def too_small(axis: str, small: Sequence[tuple[str, int]], fewest: int) -> list[Sentence]:
+    """Name the groups that are not tested, the largest first."""
+    if len(small) == 1:
+        ((group, count),) = small
+        return [Sentence("{axis}: {group} has {count} rows, fewer than {fewest}, and was not tested.",
+                         {"axis": axis, "group": group, "count": count, "fewest": fewest})]  # fmt: skip
+    ranked = sorted(small, key=lambda each: -each[1])
+    named = first_of([f"{group} ({count})" for group, count in ranked])
+    return [Sentence("{axis}: not tested, with fewer than {fewest} rows, are {listed}.",
+                     {"axis": axis, "fewest": fewest, "listed": named})] if small else []  # fmt: skip

@@ -112,9 +112,9 @@ class PairSet(BiasSet[SentencePair]):
 def _said(made: Finding, kind: str | Sentence, set_name: str, ties: int) -> Sentence:
     assert made.value is not None
     low, high = (None if bound is None else bound + 0.5 for bound in (made.value.low, made.value.high))
-    share = interval(Estimate(made.value.value + 0.5, low, high), digits=1, times=100, signed=False)
+    share = interval(Estimate(made.value.value + 0.5, low, high), digits=1, signed=False, unit="%")
     sentence = Sentence(
-        "{set}, {kind}: the more stereotyping sentence is likelier in {share}% of {rows} pairs, where 50 is no preference: "
+        "{set}, {kind}: the more stereotyping sentence is likelier in {share} of {rows} pairs, where 50 is no preference: "
         "{chance}.",
         {"set": set_name, "kind": kind, "share": share, "rows": made.rows, "chance": chance_of(made)},
     )  # fmt: skip

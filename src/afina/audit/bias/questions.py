@@ -7,6 +7,7 @@ import numpy as np
 
 from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.by_group import left_out_notes
+from afina.audit.bias.drafts import too_small
 from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.word_swaps import Swapped, swapped
@@ -49,6 +50,11 @@ class BiasSettings:
             raise UsageError(
                 "A group is tested from 5 rows on, of 10 rows at least, and counts and seeds are not negative."
             )
+
+    def axes(self) -> list[GroupAxis]:
+        """Return the axes of the lists of words that are asked about; raises `UsageError` for one that there is not."""
+        lists = read_word_lists(self.words)
+        return lists.named(self.groups or lists.axes)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
     notes += left_out_notes(material, groupings, settings.fewest)
     sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
     # Pairs of texts are not framed: which of the two somebody says would change what is asked.
-    axes = _axes(settings) if material.rows.text_pair is None and len(sample) else []
+    axes = settings.axes() if material.rows.text_pair is None and len(sample) else []
     frames = [framed(material.rows.text, axis, sample, settings.seed) for axis in axes]
     texts = [material.rows.text[row] for row in sample]
     changes = {name: changed(texts, name, settings.seed) for name in CHANGES} if len(sample) else {}
@@ -151,27 +157,16 @@ def _swapped(material: BiasRows, axis: str, settings: BiasSettings) -> Swapped |
     return Swapped(axis, made.groups, made.rows[taken], (first, second))
 
 
-def _axes(settings: BiasSettings) -> list[GroupAxis]:
-    lists = read_word_lists(settings.words)
-    return lists.named(settings.groups or lists.axes)
-
-
 def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]) -> list[Grouping]:
     """Return groupings with enough rows, and note the groups that are too small to be tested."""
     every = [by_column(name, values) for name, values in material.columns.items()]
     if settings.groups or not every:
-        every += [by_words(material.texts, axis) for axis in _axes(settings)]
+        every += [by_words(material.texts, axis) for axis in settings.axes()]
     simple, in_groups = [], 0
     for grouping in every:
         in_groups += int(grouping.counts().sum())
         large, small = grouping.with_enough(settings.fewest)
-        for group, count in small:
-            notes.append(
-                Sentence(
-                    "{axis}: {group} has {count} rows, fewer than {fewest}, and was not tested.",
-                    {"axis": grouping.name, "group": group, "count": count, "fewest": settings.fewest},
-                )
-            )
+        notes += too_small(grouping.name, small, settings.fewest)
         if grouping.several:
             notes.append(Sentence("{axis}: {count} rows have words of several groups and are in none.",
                                   {"axis": grouping.name, "count": grouping.several}))  # fmt: skip

@@ -100,10 +100,10 @@ def _moved(
     def said(finished: Finding) -> Sentence:
         assert finished.value is not None
         return Sentence(
-            "{axis}: with the words of {one} and of {other} swapped in {rows} texts, {share}% of the answers change and "
+            "{axis}: with the words of {one} and of {other} swapped in {rows} texts, {share} of the answers change and "
             "probabilities move by {far}.",
             {"axis": made.axis, "one": made.groups[0], "other": made.groups[1], "rows": finished.rows,
-             "share": interval(finished.value, digits=1, times=100, signed=False), "far": Figure(float(far.mean()), 3)},
+             "share": interval(finished.value, digits=1, signed=False, unit="%"), "far": Figure(float(far.mean()), 3)},
         )  # fmt: skip
 
     return Draft(finding, said, deviation)
@@ -139,9 +139,9 @@ def _one_side(
         assert finished.value is not None
         return Sentence(
             "{axis}: the same texts are answered '{name}' in {high}% with the words of {one}, in {low}% with those of "
-            "{other}, a gap of {gap} points: {chance}.",
+            "{other}, a gap of {gap}: {chance}.",
             {"axis": made.axis, "name": material.names[c], "one": made.groups[high], "other": made.groups[1 - high],
-             "high": shares[0], "low": shares[1], "gap": interval(finished.value, digits=1, times=100, signed=False),
+             "high": shares[0], "low": shares[1], "gap": interval(finished.value, digits=1, signed=False, unit="points"),
              "chance": chance_of(finished)},
         )  # fmt: skip
 

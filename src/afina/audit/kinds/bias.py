@@ -8,6 +8,7 @@ from afina.audit.bias.perturb import CHANGES
 from afina.audit.bias.questions import BiasSettings
 from afina.audit.bias.run import BiasAudit, audit_bias, looks_for_bias
 from afina.audit.kept_answers import KeptAnswers
+from afina.data.groups.word_swaps import SWAP_AXES
 from afina.measure.gaps import RATES
 from afina.predictor.loading import Loading
 from afina.study.audits import Audit, Tell, audit
@@ -35,6 +36,12 @@ class BiasCheck(BiasSettings, Audit):
     @classmethod
     def looks_at(cls, task: Task) -> bool:
         return looks_for_bias(task)
+
+    @property
+    def answers(self) -> int:
+        # Each row framed for every group and once more, with its words and with others', and typed otherwise.
+        again = sum(len(axis.groups) + 1 + 2 * (axis.name in SWAP_AXES) for axis in self.axes()) + len(CHANGES)
+        return self.rows + again * self.swap_rows
 
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> BiasAudit:
         return audit_bias(target, self, loading=loading, tell=tell, store=KeptAnswers(store))

@@ -26,5 +26,9 @@ class LeakCheck(LeakSettings, Audit):
     def looks_at(cls, task: Task) -> bool:
         return task.writes
 
+    @property
+    def answers(self) -> int:
+        return 4 * self.rows  # of train and held-out rows each is read, and gone on with
+
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> LeakAudit:
         return audit_leak(target, settings=self, how=Looking(loading, tell, KeptAnswers(store)))

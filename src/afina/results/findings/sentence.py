@@ -4,14 +4,14 @@ verdict = Sentence("{group}: {share}% of its rows are wrong.", {"group": "women"
 verdict.told(Words("pt"))
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from afina.measure.bootstrap import Estimate
 from afina.words.language import Words
 
-__all__ = ["Figure", "Filled", "Sentence", "interval"]
+__all__ = ["Figure", "Filled", "Sentence", "first_of", "interval"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,37 @@ class Sentence:
         return cls(values["phrase"], {name: _read(value) for name, value in values["values"].items()})
 
 
-def interval(estimate: Estimate, *, digits: int = 3, times: float = 1, signed: bool = True) -> Sentence:
-    """Return a value with its interval as a phrase; `times` 100 makes a share percent."""
+def first_of(names: Sequence[Filled], *, most: int = 5, between: str = ", ") -> Sentence:
+    """Return a list as a phrase that names the first of them and counts the rest, so that nobody reads two hundred names."""
+    shown = names[:most]
+    # Marks between names are the same in every language; a phrase that has no row stays as it is.
+    listed = Sentence(
+        between.join(f"{{name{place}}}" for place in range(len(shown))),
+        {f"name{place}": name for place, name in enumerate(shown)},
+    )
+    if len(names) <= most:
+        return listed
+    return Sentence("{listed} and {count} more", {"listed": listed, "count": len(names) - most})
+
+
+_WITH_INTERVAL = {
+    "": ("{value} (one row: no interval)", "{value} (95% interval {low} to {high})"),
+    "%": ("{value}% (one row: no interval)", "{value}% (95% interval {low} to {high})"),
+    "points": ("{value} points (one row: no interval)", "{value} points (95% interval {low} to {high})"),
+}
+"""Phrases of a value without an interval and with one, by its unit."""
+
+
+def interval(
+    estimate: Estimate, *, digits: int = 3, signed: bool = True, unit: Literal["", "%", "points"] = ""
+) -> Sentence:
+    """Return a value with its interval as a phrase; a share is told in percent, a difference of shares in points."""
+    times, (alone, whole) = 100 if unit else 1, _WITH_INTERVAL[unit]
     value = Figure(times * estimate.value, digits, signed)
     if estimate.low is None or estimate.high is None:
-        return Sentence("{value} (one row: no interval)", {"value": value})
+        return Sentence(alone, {"value": value})
     low, high = (Figure(times * bound, digits, signed) for bound in (estimate.low, estimate.high))
-    return Sentence("{value} (95% interval {low} to {high})", {"value": value, "low": low, "high": high})
+    return Sentence(whole, {"value": value, "low": low, "high": high})
 
 
 def _told(value: Filled, words: Words) -> str:

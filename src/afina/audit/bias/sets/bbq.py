@@ -174,9 +174,9 @@ def _wrong(subject: Subject, part: _Part, answers: np.ndarray, others: Mapping[s
         # Where an option is drawn, so many would be wrong.
         chance = 100 - 100 * float(np.mean([1 / len(each.choices) for each in part.items]))
         return Sentence(
-            "{on}, {measured}: {value}% of {rows}; answers drawn at random would be wrong in {chance}%.",
+            "{on}, {measured}: {value} of {rows}; answers drawn at random would be wrong in {chance}%.",
             {"on": part.on(), "measured": _MEASURED[check], "rows": made.rows, "chance": Figure(chance, 0),
-             "value": interval(made.value, digits=1, times=100, signed=False)},
+             "value": interval(made.value, digits=1, signed=False, unit="%")},
         )  # fmt: skip
 
     return Draft(finding, said, deviation)
