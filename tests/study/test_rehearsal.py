@@ -121,6 +121,14 @@ def test_a_card_computes_its_layers_again_with_dropout_too() -> None:
     assert less < 0.8 * rehearsed(shape, "lora", kind="cuda").peak(FORWARD)
 
 
+def test_a_model_that_writes_is_rehearsed_without_the_cache_that_training_has_not(family_folder: Loader) -> None:
+    """With one, layers that are computed again would meet their own keys."""
+    shape = read_shape(str(family_folder("llama")))
+    assert shape_backbone(shape).call_settings == {"use_cache": False}
+    less = rehearsed(shape, "lora", checkpointing=True)
+    assert 0 < less.peak(FORWARD) <= rehearsed(shape, "lora").peak(FORWARD)
+
+
 def test_a_range_holds_nine_of_ten_whatever_the_figures_are() -> None:
     random = np.random.default_rng(0)
     inside = []

@@ -175,8 +175,7 @@ def load_backbone(
     )
     model, bare, prefix = read.model, read.bare, read.prefix
     anatomy = read_anatomy(bare, bare.config)
-    writes = anatomy.row.causal or bool(anatomy.row.further)
-    if speaks and not writes:
+    if speaks and not anatomy.row.writes:
         raise _writes_not(bare.config)
     tokenizer = tokenizer_at(name, path, trust_remote_code) if anatomy.row.inputs == "text" else None
     model.requires_grad_(False)
@@ -196,7 +195,7 @@ def load_backbone(
     return Backbone(
         name=name, model=bare, tokenizer=tokenizer, config=bare.config, anatomy=anatomy,
         pretrained_head={key: value.float() for key, value in read.head.items()},
-        call_settings={"use_cache": False} if hasattr(bare.config, "use_cache") and writes else {},
+        call_settings=anatomy.row.call_settings(bare.config),
         prefix=prefix, language=language, tags=tags, rounding=rounding,
         precision=(precision or EXACT) if of_codes is not None else wanted,
         generation=model.generation_config if speaks else None,
@@ -234,7 +233,7 @@ def _may_write(config: Any) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     row = row_of(config)
-    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING if row is None else row.causal or bool(row.further)
+    return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING if row is None else row.writes
 
 
 class WritesNothing(UsageError):

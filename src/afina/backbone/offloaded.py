@@ -55,11 +55,10 @@ def load_offloaded(
     for layer in streamed.layers:
         for path, value in streamed.inside(layer).items():
             value.full_tensor = partial(streamed.weight, path)  # type: ignore[attr-defined]
-    writes = row.causal or bool(row.further)
     backbone = replace(
         streamed.backbone, name=name, prefix=prefix, precision=precision, window=_window(streamed),
         tokenizer=tokenizer_at(name, model_path(name), trust_remote_code) if row.inputs == "text" else None,
-        call_settings={"use_cache": False} if hasattr(config, "use_cache") and writes else {},
+        call_settings=row.call_settings(config),
         pooler=_lacking_pooler(bare, streamed.backbone.model, prefix),
     )  # fmt: skip
     backbone.linears = {}  # copies of weights

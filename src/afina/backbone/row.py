@@ -86,6 +86,15 @@ class ArchitectureRow(Stack):
     """True if the decoder starts with the text's last token (mBART's language), not with one of its own."""
 
     @property
+    def writes(self) -> bool:
+        """Return whether such a model writes text."""
+        return self.causal or bool(self.further)
+
+    def call_settings(self, config: Any) -> dict[str, Any]:
+        """Return what every pass is told: that a model that writes keeps no keys and values of it."""
+        return {"use_cache": False} if hasattr(config, "use_cache") and self.writes else {}
+
+    @property
     def stacks(self) -> tuple[Stack, ...]:
         return (self, *self.further)
 

@@ -115,8 +115,8 @@ def shape_backbone(
         keep = [*heads_of(model), *unfit(model, storage, runs_on)]
         quantise(model, storage.configuration(dtype, keep))
     bare = bare_of(model.requires_grad_(False))[1]
-    language = language_head_of(model) if speaks else None
+    language, anatomy = language_head_of(model) if speaks else None, read_anatomy(bare, bare.config)
     return Backbone(
-        "", bare, None, bare.config, read_anatomy(bare, bare.config), language=language, tags=tags,
-        precision=precision or EXACT,
+        "", bare, None, bare.config, anatomy, language=language, tags=tags, precision=precision or EXACT,
+        call_settings=anatomy.row.call_settings(bare.config),
     )  # fmt: skip
