@@ -162,16 +162,17 @@ def export_adapter(
         target.check(tested)
         left = thresholds_left(folder, tested.task)
         rounded_to = target.rounded_to(tested.record.precision)
-        # The same adapter in float32, so that a difference that is found is the export's and not one of rounding.
-        exact = load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
+        # The adapter in float32, so that a difference that is found is the export's and not one of rounding.
+        in_full = tested.record.precision == EXACT
+        exact = tested if in_full else load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         target = target.reading(tested, data)
-        for loaded in (tested, exact):
+        # What is compared is not what a target has written from, which may change weights in place.
+        given = load(folder, model=model, precision=EXACT) if in_full or target.consumes else exact
+        for loaded in (tested, exact, given):
             as_compared(loaded, task)
         tell(f"writing {place}")
-        # A target that changes weights in place gets a copy of its own.
-        given = load(folder, model=model, precision=EXACT) if target.consumes else exact
         loss = target.write(given, partial)
         tell("loading it afresh to compare")
         parity, effect = target.compare(tested, exact, partial, sample)

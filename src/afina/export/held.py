@@ -34,6 +34,8 @@ from afina.predictor.predictor import Predictor
 __all__ = ["TEXTS", "check_tokens", "example_inputs", "hold", "longest", "probe_again"]
 
 _ROWS, _LENGTHS = (1, 3, 8), (4, 9, 21)
+_TOGETHER = 16
+"""Rows of one length that are asked at once."""
 TEXTS = (
     "Where is my parcel?", "Meu pedido não chegou: já faz três dias, e ninguém me responde à noite.", "3.14159 2,718 1e-9 №7",
     "great 🎉👩‍👩‍👧 naïve café", "<s> [CLS] </s> [SEP] <pad> <|endoftext|>", "one line\r\nanother\ttab\r\n",
@@ -64,12 +66,8 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
         flat = [torch.cat([value.flatten(0, -2) for value in values]) for values in (expected, given)]
         parity = parity_of(exact.task, None, flat[1], {"tested": flat[0], "exact": flat[0]})
     else:
-        # Each row alone, without padding: what the adapter gives here is what the export has to give in any batch.
-        alone = [collate([(tokens, np.array([row]))], opened.pad, most=1) for row in range(len(tokens))]
-        ours = {
-            name: torch.cat([_chosen(_inside(own, one.inputs), one.labels[0], tokens) for one in alone])
-            for name, own in (("tested", tested), ("exact", exact))
-        }
+        ours = {"tested": _unpadded(tested, tokens, opened.pad)}
+        ours["exact"] = ours["tested"] if exact is tested else _unpadded(exact, tokens, opened.pad)
         parity = parity_of(exact.task, tokens, torch.from_numpy(opened.logits(tokens, batch_size=8)), ours)
     effect = None
     if exact.adapter.placed():
@@ -78,8 +76,19 @@ def hold(tested: Predictor, exact: Predictor, opened: OpenedExport, rows: Rows |
     return replace(parity, exact_difference=max(parity.exact_difference, apart)), effect
 
 
-def _chosen(outputs: Tensor, labels: Tensor, tokens: Tokens) -> Tensor:
-    return outputs[labels != IGNORED] if tokens.by_word else outputs
+def _unpadded(loaded: Predictor, tokens: Tokens, pad: int) -> Tensor:
+    """Return what the adapter gives for each row without padding: what the export has to give in any batch.
+
+    Rows of one length go together; rows of several choices, which are of several lengths, go alone.
+    """
+    length = np.arange(len(tokens)) if tokens.choices > 1 else tokens.lengths
+    outputs: list[Tensor | None] = [None] * len(tokens)
+    for same in (np.flatnonzero(length == size) for size in np.unique(length)):
+        for rows in np.split(same, range(_TOGETHER, len(same), _TOGETHER)):
+            batch = collate([(tokens, rows)], pad, most=1)
+            for row, output, label in zip(rows, _inside(loaded, batch.inputs), batch.labels[0], strict=True):
+                outputs[row] = output[label != IGNORED] if tokens.by_word else output[None]
+    return torch.cat(outputs)  # type: ignore[arg-type]  # each row has been asked
 
 
 def _furthest(loaded: Predictor, batches: Sequence[Batch], first: Sequence[Tensor], second: Sequence[Tensor]) -> float:

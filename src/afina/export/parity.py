@@ -109,10 +109,10 @@ def check_parity(tested: Predictor, exact: Predictor, model: Any, tokenizer: Any
     if tokens is not None and tokens.choices > 1:
         exact.adapter.head.outputs = tokens.choices
     outside = torch.cat([_outside(model, batch, tested.task) for batch in batches]).float()
-    logits = {
-        name: torch.cat([_inside(own, batch) for batch in batches]).float()
-        for name, own in (("tested", tested), ("exact", exact))
-    }
+    logits = {"tested": torch.cat([_inside(tested, batch) for batch in batches]).float()}
+    logits["exact"] = (
+        logits["tested"] if exact is tested else torch.cat([_inside(exact, batch) for batch in batches]).float()
+    )
     task = tested.task
     outside = task.compared_outside(outside, len(batches))
     return parity_of(task, tokens, outside, {name: task.compared(value) for name, value in logits.items()})

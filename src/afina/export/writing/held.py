@@ -74,19 +74,21 @@ def _on_rows(tested: Predictor, exact: Predictor, session: WritingSession, rows:
     """Compare how likely both find what the rows have to say."""
     tokens = tested.tokens(rows)
     outside: list[Tensor] = []
-    ours: dict[str, list[Tensor]] = {"tested": [], "exact": []}
+    both = {"tested": tested} if exact is tested else {"tested": tested, "exact": exact}
+    ours: dict[str, list[Tensor]] = {name: [] for name in both}
     for row in range(len(tokens)):
         batch = collate([(tokens, np.array([row]))], 0, most=1)
         targets = batch.targets
         assert targets is not None
-        for name, loaded in (("tested", tested), ("exact", exact)):
+        for name, loaded in both.items():
             with Attachment(loaded.backbone, [loaded.adapter]) as attached, torch.inference_mode():
                 ours[name].append(attached(batch.inputs, targets=targets)[0].float())
 
         outside.append(_scored(exact, session, batch.inputs, targets))
     task = exact.task
     outputs = task.compared_outside(torch.cat(outside), len(outside))
-    return parity_of(task, tokens, outputs, {name: task.compared(torch.cat(own)) for name, own in ours.items()})
+    compared = {name: task.compared(torch.cat(own)) for name, own in ours.items()}
+    return parity_of(task, tokens, outputs, {"exact": compared["tested"], **compared})
 
 
 def _scored(loaded: Predictor, session: WritingSession, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
