@@ -18,6 +18,7 @@ from afina.retrieval.settings import IndexSettings
 from afina.retrieval.stores.base import store_for
 from afina.retrieval.stores.exact import Exact, compared
 from afina.retrieval.terms import Terms, language_among
+from afina.words.notes import said_note
 
 TEXTS = [
     "O filtro da bomba é limpo com água morna uma vez por mês.",
@@ -108,6 +109,31 @@ def test_the_language_is_told_from_the_text_or_said_not_to_be() -> None:
     assert language_among(TEXTS, len(TEXTS))[0] == "pt"
     code, note = language_among(["12 34", "xyzzy qwrt"], 2)
     assert code == "none" and "could not be told" in note
+
+
+def test_what_the_built_in_encoder_was_not_trained_on_is_searched_by_words_unless_asked(
+    documents: Path, tmp_path: Path
+) -> None:
+    report = build_index([documents], tmp_path / "i")
+    (why,) = (note for note in report.notes if "was trained on en, and these documents are in pt" in note)
+    assert "a busca é só por palavras (bm25)" in said_note(why, "pt")
+    assert report.settings.representation == "bm25" == Index(tmp_path / "i").settings.representation
+    assert not build_index([documents], tmp_path / "i", representation="auto").changed
+    with pytest.raises(UsageError, match="was made with representation bm25, not hybrid"):
+        build_index([documents], tmp_path / "i", representation="hybrid")
+
+    auto = IndexSettings()
+    assert [auto.settled(code)[0].representation for code in ("pt", "de", "en", "none")] == ["bm25"] * 2 + [
+        "hybrid"
+    ] * 2
+    for chosen in (
+        {"model": "other"},
+        {"adapter": "own"},
+        {"parts": ("bm25", "word2vec")},
+        {"representation": "hybrid"},
+    ):
+        settled, note = auto.changed(**chosen).settled("pt")
+        assert settled.representation == "hybrid" and note is None
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])

@@ -51,6 +51,7 @@ WRITTEN_OUT = (
     "retrieval/representations/bert.py",
     "retrieval/representations/bm25.py",
     "retrieval/representations/word2vec.py",
+    "retrieval/settings.py",
     "retrieval/stores/postgres.py",
     "retrieval/stores/usearch.py",
     "retrieval/terms.py",

@@ -33,7 +33,11 @@ def rag_index(
         Path, typer.Option("--out", metavar="INDEX", help="The index's folder, new or to be brought up to date.")
     ],
     representation: Annotated[
-        str | None, typer.Option("--representation", help="hybrid (default), bm25, tfidf, word2vec or bert.")
+        str | None,
+        typer.Option(
+            "--representation",
+            help="hybrid (in languages other than the built-in encoder's: bm25), bm25, tfidf, word2vec or bert.",
+        ),
     ] = None,
     parts: Annotated[
         str | None, typer.Option("--parts", metavar="NAME,NAME", help="What a hybrid is of; default: bm25,bert.")

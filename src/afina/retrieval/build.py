@@ -134,7 +134,7 @@ class _Run:
         self.folder, self.settings, self.collected = folder, settings, collected
         self.device, self.tell = device, tell
         self.report = BuildReport(folder.path, settings)
-        self.representation: Representation = REPRESENTATIONS[settings.representation](settings)
+        self.representation: Representation = REPRESENTATIONS[settings.ranked_by](settings)
         self.standing = folder.edition()
         self.rows = {row.name: row for row in self.standing.files()} if self.standing else {}
         self.digests: dict[str, str] = {}
@@ -183,18 +183,17 @@ class _Run:
 
     def build(self, roots: list[str]) -> BuildReport:
         """Write an edition and put it in the place of the one that stands."""
-        folder, settings = self.folder, self.settings
+        folder = self.folder
         number = folder.next_number()
         made = folder.path / f"building-{number}"
         discard(made)  # what a kill left
         made.mkdir()
         # A journal of other settings would hold what was cut otherwise.
-        journal = IndexJournal(
-            folder.path / "journal.db", json.dumps([FORMAT, settings.as_dict(), weights_of(settings)])
-        )
+        key = json.dumps([FORMAT, self.settings.as_dict(), weights_of(self.settings)])
+        journal = IndexJournal(folder.path / "journal.db", key)
         writer = EditionWriter(made)
         self._read(journal, writer)
-        near = mark_duplicates(writer, self.standing, made, settings.near, self.tell)
+        near = mark_duplicates(writer, self.standing, made, self.settings.near, self.tell)
         count = writer.number()
         self.report.facts["near"] = near
         edition = Edition(made, base=writer.base)
@@ -205,7 +204,7 @@ class _Run:
             discard(made)
             raise UsageError(self._nothing())
         corpus = self._corpus(edition, count, journal)
-        place = made / settings.representation
+        place = made / self.settings.representation
         place.mkdir()
         self.report.facts |= self.representation.build(corpus, place)
         self.report.notes += corpus.notes
@@ -213,7 +212,7 @@ class _Run:
         writer.base.close()
         if self.standing:
             self.standing.close()
-        folder.publish(made, number, settings, roots, self.report)
+        folder.publish(made, number, self.settings, roots, self.report)
         # Only when the edition stands: until then a kill loses nothing of it.
         journal.remove()
         return self.report
@@ -247,7 +246,7 @@ class _Run:
         self.tell("reading files", total, total)
 
     def _corpus(self, edition: Edition, count: int, journal: IndexJournal) -> Corpus:
-        settings, language = self.settings, self.settings.text_language
+        language = self.settings.text_language
         notes: list[str] = []
         terms = Terms("none")
         # Only words have a language that is to be known.
@@ -258,10 +257,14 @@ class _Run:
             terms = Terms(language)
             if language != "none":
                 terms.learn(edition.texts())
+        self.settings, why = self.settings.settled(terms.language)
+        self.report.settings = self.settings
+        self.representation = REPRESENTATIONS[self.settings.representation](self.settings)
+        notes += [] if why is None else [why]
         terms.save(edition.folder / TERMS)
         self.report.facts["language"] = terms.language
         before = self.standing.folder if self.standing else None
-        return Corpus(edition, count, terms, settings, before, journal, self.device, self.tell, notes)
+        return Corpus(edition, count, terms, self.settings, before, journal, self.device, self.tell, notes)
 
     def _say_files(self, rows: Any) -> None:
         """Say which files could not be read, and what was assumed of the others."""

@@ -175,7 +175,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def weights_of(settings: IndexSettings) -> str:
     """Return what tells the encoder's weights from others'; nothing where no vectors are made by it."""
-    made = REPRESENTATIONS[settings.representation](settings)
+    made = REPRESENTATIONS[settings.ranked_by](settings)
     # Words are compared without an encoder, whose weights are then nobody's concern.
     return weights_digest(settings) if any(part.embeds for part in made.parts) else ""
 
@@ -192,7 +192,7 @@ def _same(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if name in ("model", "adapter") and now is not None and Path(now).exists():
         # A relative path and an absolute one may be one folder.
         now = str(Path(now).resolve())
-    return bool(before == now) or (name == "precision" and now == "auto")
+    return bool(before == now) or (name in ("precision", "representation") and now == "auto")
 
 
 def _shown(value: Any) -> str:

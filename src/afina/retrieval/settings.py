@@ -14,14 +14,17 @@ __all__ = ["LANGUAGES", "SIMILARITIES", "IndexSettings"]
 SIMILARITIES = ("cosine", "dot", "euclidean")
 LANGUAGES = ("none", *STEMMERS)
 """Languages whose words are stemmed; `none` takes words as they stand."""
+_TRAINED_ON = {"minilm": "en"}
+"""The language of built-in encoders: with this one a hybrid finds less in Portuguese than words alone (docs/rag.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSettings:
     """Says how documents are cut, what chunks are compared by, and where vectors lie; checked when made."""
 
-    representation: str = "hybrid"
-    """Representation that texts are compared by: bm25, tfidf, word2vec, bert, or hybrid of several."""
+    representation: str = "auto"
+    """Representation that texts are compared by: bm25, tfidf, word2vec, bert, hybrid of several, or auto: a hybrid, and bm25
+    for documents in a language that the built-in encoder was not trained on."""
     parts: tuple[str, ...] = ()
     """Representations that a hybrid is of; its own default unless given."""
     model: str = "minilm"
@@ -52,8 +55,8 @@ class IndexSettings:
     def __post_init__(self) -> None:
         # Read from the folder's listing, which imports no representation.
         names = listing("afina.retrieval.representations", "representation")
-        for name in (self.representation, *self.parts):
-            _check(name in names, "representation", name, tuple(names))
+        for name in (self.ranked_by, *self.parts):
+            _check(name in names, "representation", name, (*names, "auto"))
         store_for(self.store, 0)  # which refuses a password: these settings are written down
         _check(self.similarity in SIMILARITIES, "similarity", self.similarity, SIMILARITIES)
         kinds = ("auto", *listing("afina.backbone.storage", "storage"))
@@ -66,6 +69,25 @@ class IndexSettings:
             raise UsageError(f"The overlap is 0 to half a chunk's {self.tokens} tokens, not {self.overlap}.")
         if not 0 <= self.near <= 1:
             raise UsageError(f"The similarity of near-duplicates is 0 to 1, not {self.near}.")
+
+    @property
+    def ranked_by(self) -> str:
+        """Return the representation's name; `auto` is a hybrid as long as nothing is known of the documents."""
+        return "hybrid" if self.representation == "auto" else self.representation
+
+    def settled(self, language: str) -> tuple["IndexSettings", str | None]:
+        """Return these settings without `auto`, for documents of a language (`none`: not known), and a note on it."""
+        if self.representation != "auto":
+            return self, None
+        # An encoder or parts that a person chose are what is wanted in any language.
+        chosen = self.model not in _TRAINED_ON or self.adapter is not None or self.parts
+        if chosen or language in ("none", _TRAINED_ON[self.model]):
+            return self.changed(representation=self.ranked_by), None
+        return self.changed(representation="bm25"), (
+            f"the built-in encoder {self.model} was trained on {_TRAINED_ON[self.model]}, and these documents are in "
+            f"{language}: they are searched by words alone (bm25); --model NAME takes an encoder of their language, "
+            "--representation hybrid this one all the same"
+        )
 
     def changed(self, **changes: Any) -> "IndexSettings":
         """Return these settings with some that a person gave (those that are None stay)."""
