@@ -1,12 +1,7 @@
-"""Train methods on small models, by this process or by several that run this file.
+"""Train methods on small models, by this process or by several that are forked for it."""
 
-`python together.py OUT FOLDER METHOD,METHOD METHOD,METHOD` does so once for each process, with the variables of `Launched`:
-of the first methods the processes divide the model, of the others each has it whole.
-"""
-
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +15,7 @@ from afina.backbone.load import load_backbone
 from afina.backbone.spread import load_spread
 from afina.backbone.team import ALONE, Team, joined
 from afina.measure.launched import Launched
+from afina.study.execute import start_server
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, train
 from afina.train.passes import Passes
@@ -38,11 +34,16 @@ def trained_together(
 ) -> dict[tuple[str, bool], dict[str, Tensor]]:
     """Return the same of methods trained by two processes, on a model that they divide (True) or each have whole."""
     out.mkdir()
-    command = [sys.executable, __file__, str(out), str(folder), ",".join(divided), ",".join(whole)]
     told = [Launched(rank, 2, str(out / "meeting")) for rank in range(2)]
-    processes = [subprocess.Popen(command, env=os.environ | own.variables()) for own in told]
+    start_server()
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=_one_of_them, args=(own, out, folder, divided, whole)) for own in told]
     try:
-        assert [process.wait(timeout=600) for process in processes] == [0, 0]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(600)
+        assert [process.exitcode for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
@@ -63,13 +64,14 @@ def _trained(team: Team, folder: Path, method: str) -> dict[str, Tensor]:
     return found | counted | {"logits": torch.from_numpy(logits)}
 
 
-if __name__ == "__main__":
-    out, folder = Path(sys.argv[1]), Path(sys.argv[2])
+def _one_of_them(told: Launched, out: Path, folder: Path, divided: Sequence[str], whole: Sequence[str]) -> None:
+    """Do it as one of two processes: of the first methods they divide the model, of the others each has it whole."""
+    os.environ |= told.variables()
     with joined() as team:
         assert team.launched is not None
-        for shards, methods in ((True, sys.argv[3]), (False, sys.argv[4])):
+        for shards, methods in ((True, divided), (False, whole)):
             several = replace(team, launched=replace(team.launched, shards=shards))
-            for method in filter(None, methods.split(",")):
+            for method in methods:
                 found = _trained(several, folder, method)
                 if team.rank == 0:
                     save_file(found, out / f"{method}-{shards}.safetensors")

@@ -210,7 +210,11 @@ def test_peft_loads_its_adapters(study: afina.Study, tmp_path: Path, method: str
     np.testing.assert_allclose(vectors.numpy(), loaded.embed(["my parcel order", "the lamp"]), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("method", "to"), [("lora", "merged"), ("full", "merged"), ("prefix", "onnx")])
+@pytest.mark.covered(
+    ("method", "to"),
+    [("lora", "merged"), ("prefix", "onnx")],
+    [("lora", "merged"), ("full", "merged"), ("prefix", "onnx")],
+)
 def test_its_exports_give_the_same_vectors(study: afina.Study, tmp_path: Path, method: str, to: str) -> None:
     assert afina.export_adapter(folder_of(study, method), to, out=tmp_path / "out").parity.equal
 
