@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,10 +19,13 @@ from afina.backbone.storage.base import STORAGES, elsewhere
 from afina.config import StudyConfig
 from afina.errors import UsageError
 from afina.measure.storages import Product, Work
+from afina.study.devices import figures
+from afina.study.devices.changes import Case, _at_length, changes_for
 from afina.study.devices.device import Room, _cards, device_named
-from afina.study.devices.elsewhere import cheapest, fits
+from afina.study.devices.elsewhere import cheapest
 from afina.study.devices.figures import computed
 from afina.study.devices.money import Price, grid_factor, priced
+from afina.study.devices.room import fits
 from afina.study.devices.speed import Rates
 from afina.study.devices.work import added, narrowed
 from afina.study.needs import Likely, MemoryNeeds
@@ -169,12 +173,12 @@ def test_micro_batches_and_checkpointing_change_the_figures_of_a_card(family_fol
     study = settings(family_folder, csv_folder, batch_size=16, evaluation_batch_size=1)
     t4, shape = device_named("T4"), read_shape(study["model"])
 
-    def figures(**changes: Any) -> Any:
+    def taken(**changes: Any) -> Any:
         config = StudyConfig.parse(study | changes, "study")
         sizes = replace(sizes_of(config, config.dataset[0], study["model"]), batch=None, task=None, longest=32)
         return computed(expand(config)[0], config, shape, sizes, t4, "fp32")
 
-    whole, micro, again = figures(), figures(micro_batch_size=2), figures(gradient_checkpointing=True)
+    whole, micro, again = taken(), taken(micro_batch_size=2), taken(gradient_checkpointing=True)
     assert micro.memory.parts["the pass"] < 0.5 * whole.memory.parts["the pass"]
     assert micro.step.calls > 3 * whole.step.calls
     assert again.step.operations > 1.2 * whole.step.operations
@@ -236,3 +240,60 @@ def test_a_machine_s_name_is_refused_before_torch_is_imported(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "near it are T4" in done.stdout
+
+
+def case_on(gib: float, study: dict[str, Any]) -> Any:
+    """Return a study's first run on a card of so much memory, and what there is of it beside the driver's least."""
+    config, device = StudyConfig.parse(study, "study"), replace(device_named("24GB"), memory_bytes=gib * GIB)
+    shape = read_shape(study["model"])
+    sizes = sizes_of(config, config.dataset[0], study["model"])
+    return Case(expand(config)[0], config, shape, sizes, device, "fp32"), device.room
+
+
+def test_what_leaves_the_result_comes_first_and_no_more_of_it_than_fits(
+    family_folder: Loader, csv_folder: Path
+) -> None:
+    study = settings(family_folder, csv_folder, batch_size=40, evaluation_batch_size=4, precision="fp32")
+    case, _ = case_on(1, study)
+    whole = case.computed().memory
+    smallest = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed().memory
+    assert smallest.train.high < whole.train.high
+    room = Room(whole.train.high - 1, whole.train.high - 1)
+    (change,) = changes_for(case, room)
+    assert (change.settings, change.same_result, change.fits) == ({"micro_batch_size": 20}, True, "yes")
+    assert change.figures.memory.peak.high <= room.least
+    assert changes_for(case, Room(whole.train.high, whole.train.high)) == []
+
+
+def test_where_nothing_that_leaves_the_result_suffices_others_are_told(family_folder: Loader, csv_folder: Path) -> None:
+    study = settings(family_folder, csv_folder, methods=["full", "head"], batch_size=4, precision="fp32")
+    case, room = case_on(1, study)
+    head = replace(case, run=expand(case.config)[1])
+    least = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed().memory
+    room = Room(least.train.low * 0.999, least.train.low * 0.999)
+    first, *others = changes_for(case, room, [head])
+    assert (first.fits, first.same_result) == ("no", True)
+    assert first.settings == {"evaluation_batch_size": 1, "micro_batch_size": 1, "gradient_checkpointing": True}
+    for change in others:
+        assert not change.same_result
+        assert change.fits != "no"
+    assert {"max_length", "precision"} & {key for change in others for key in change.settings} <= {"max_length"}
+
+
+def test_shorter_texts_say_how_many_rows_they_cut(family_folder: Loader, csv_folder: Path) -> None:
+    case, _ = case_on(1, settings(family_folder, csv_folder, precision="fp32", max_length=32))
+    shorter, cut = _at_length(replace(case, sizes=replace(case.sizes, lengths=np.array([4, 9, 12]))), 8)
+    assert cut == round(2 / 3 * case.sizes.train_rows)
+    assert shorter.sizes.longest <= 8 < case.sizes.longest
+
+
+def test_many_micro_batches_are_counted_by_two(family_folder: Loader, csv_folder: Path) -> None:
+    """What is left out is like what is counted: memory the same, and the work in proportion."""
+    case, _ = case_on(1, settings(family_folder, csv_folder, batch_size=12, micro_batch_size=2, precision="fp32"))
+    by_two = case.computed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "_two_micro_batches", lambda config: (config, 1.0))
+        by_all = case.computed()
+    assert by_two.memory.train.low == pytest.approx(by_all.memory.train.low, rel=0.01)
+    assert by_two.step.operations == pytest.approx(by_all.step.operations, rel=0.2)
+    assert by_two.steps == by_all.steps

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afina.cli.plan_changes import said_changes
 from afina.cli.terminal import note
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def show_machines(console: "Console", plans: "Sequence[DevicePlan]", words: "Wor
         for sentence in plan.remarks:
             note(console, words.note(sentence), "dim")
         console.print(_verdict(plan, words), soft_wrap=True)
+        for cell in _once_a_seed(plan.cells):
+            for sentence in said_changes(cell.run.label, cell.changes, words) if cell.changes else ():
+                note(console, sentence)
         if plan.fits != "no" and (costs := _costs(plan, words)) is not None:
             console.print(costs, soft_wrap=True)
     if (best := cheapest(plans)) is not None and sum(plan.price is not None for plan in plans) > 1:

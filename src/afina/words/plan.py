@@ -3,6 +3,14 @@
 __all__ = ["PLAN_NOTES", "PORTUGUESE"]
 
 PORTUGUESE = {
+    "{method}: nothing that was tried makes it fit.": "{method}: nada do que foi tentado o faz caber.",
+    "{method} does not fit even with {settings} ({memory}).": "{method} não cabe nem com {settings} ({memory}).",
+    "{method} fits with {settings} ({memory})": "{method} cabe com {settings} ({memory})",
+    "{method} perhaps fits with {settings} ({memory})": "{method} talvez caiba com {settings} ({memory})",
+    "{method}: {other} in its place fits ({memory})": "{method}: {other} no lugar dele cabe ({memory})",
+    "what it learns is the same": "o que aprende é o mesmo",
+    "{rows} train rows are cut": "{rows} linhas de treino são cortadas",
+    "a step computes {times} times as much": "um passo calcula {times} vezes mais",
     "fits": "cabe",
     "yes": "sim",
     "no": "não",

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from afina.backbone.shapes import read_shape
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import AfinaError
+from afina.study.devices.changes import Case, Change, changes_for
 from afina.study.devices.device import Device, Room
 from afina.study.devices.figures import Computed, Figures, computed, imitated_there, precision_there
 from afina.study.devices.money import Price, co2_kg, energy_joules
+from afina.study.devices.room import Fits, fits
 from afina.study.needs import Likely, MemoryNeeds, memory_of_words
 from afina.study.plan import Run, expand
 from afina.study.race import share_of_steps
@@ -19,16 +21,6 @@ from afina.study.search import trials_seconds
 from afina.study.sizes import Sizes, sizes_of
 
 __all__ = ["DevicePlan", "Fits", "RunThere", "cheapest", "fits", "plan_elsewhere"]
-
-Fits = Literal["yes", "no", "perhaps"]
-
-
-def fits(memory: MemoryNeeds, room: Room) -> Fits:
-    """Return whether a run fits: `perhaps` where its range and what there is of memory overlap."""
-    needs = [memory.train, memory.evaluate]
-    if max(own.high for own in needs) <= room.least:
-        return "yes"
-    return "no" if max(own.low for own in needs) > room.most else "perhaps"
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,8 @@ class RunThere:
     precision: str
     figures: Figures
     fits: Fits
+    changes: Sequence[Change] = ()
+    """The changes with which it would fit, the least painful first, where it may not."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -47,7 +41,7 @@ class RunThere:
         return {
             "run": self.run.id, "precision": self.precision, "fits": self.fits,
             **{name: _ranged(own) for name, own in times.items()},
-            "memory": asdict(figures.memory),
+            "memory": asdict(figures.memory), "changes": [change.as_dict() for change in self.changes],
         }  # fmt: skip
 
 
@@ -131,6 +125,16 @@ class _Known:
             raise known
         return known
 
+    def cases(self, cells: Sequence[RunThere], device: Device) -> dict[str, Case]:
+        """Return the runs that may be changed, by name."""
+        return {
+            cell.run.id: Case(
+                cell.run, self.config, self.shapes[cell.run.model], self.sizes[cell.run.model, cell.run.dataset], device,
+                cell.precision,
+            )
+            for cell in cells if cell.run.method.reads_model
+        }  # fmt: skip
+
 
 def plan_elsewhere(
     config: StudyConfig, devices: Sequence[Device], *, prices: Mapping[str, Price] | None = None,
@@ -161,7 +165,22 @@ def _planned(known: _Known, device: Device, tell: Callable[[str], None]) -> Devi
             failed.append((run, str(error)))
             continue
         cells.append(RunThere(run, precision, figures, fits(figures.memory, device.room)))
+    cells = with_changes(known.cases(cells, device), cells, device.room, tell)
     return DevicePlan(device, cells, failed, _remarks(config, device, cells), _seconds(config, cells))
+
+
+def with_changes(
+    cases: Mapping[str, Case], cells: Sequence[RunThere], room: Room, tell: Callable[[str], None]
+) -> list[RunThere]:
+    """Return runs with what to change of those that may not fit, by label; seeds are changed alike."""
+    fitting = {cell.run.label for cell in cells if cell.fits == "yes"}
+    others = [case for case in cases.values() if case.run.label in fitting]
+    changes: dict[str, Sequence[Change]] = {}
+    for cell in cells:
+        if cell.fits != "yes" and (key := cell.run.costs_like + cell.run.model) not in changes and cell.run.id in cases:
+            tell(f"what to change of {cell.run.label} on {cell.run.dataset_name}, {Path(cell.run.model).name}")
+            changes[key] = changes_for(cases[cell.run.id], room, others)
+    return [replace(cell, changes=changes.get(cell.run.costs_like + cell.run.model, ())) for cell in cells]
 
 
 def _of_words(device: Device) -> Figures:

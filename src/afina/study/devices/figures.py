@@ -1,7 +1,7 @@
 """Compute a run's figures on a machine that is not here: memory by its rehearsal, time by what the rehearsal computed."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,15 +94,28 @@ def imitated_there(device: Device) -> list[str]:
 def computed(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: Device, precision: str) -> Computed:
     """Return what a run takes and computes; raises `AfinaError` for one that cannot be."""
     free, events = run.method.gradient_free, Comings()
+    less, times = _two_micro_batches(config)
     with elsewhere(device.bfloat16):
         rehearsed, made = rehearsed_run(
-            run, config, shape, sizes, device=device.kind, precision=precision, observer=events
+            run, less, shape, sizes, device=device.kind, precision=precision, observer=events
         )
     if device.kind == "cpu":
         memory = memory_of(rehearsed, made, trains=not free, on_cpu=True)
     else:
         memory = memory_on_card(rehearsed, made, events.events, trains=not free)
-    return _with_work(run, config, shape, sizes, precision, rehearsed, made, memory)
+    work = {part: added((own, 1.0 if part == EVALUATION else times)) for part, own in rehearsed.work.items()}
+    return _with_work(run, config, shape, sizes, precision, replace(rehearsed, work=work), made, memory)
+
+
+def _two_micro_batches(config: StudyConfig) -> tuple[StudyConfig, float]:
+    """Return a study of whose batches two micro-batches are left, where they have more, and in how many parts they were.
+
+    The second meets the gradients of the first, and those that follow are like it.
+    """
+    rows = _micro(config)
+    if config.batch_size <= 2 * rows:
+        return config, 1.0
+    return config.model_copy(update={"batch_size": 2 * rows}), config.batch_size / (2 * rows)
 
 
 def _with_work(
