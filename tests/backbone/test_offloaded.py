@@ -16,8 +16,11 @@ from afina.study.study import Study
 from afina.train.evaluate import predict_logits
 from afina.train.passes import Passes
 from cohorts import member, tokens_of, trained, without_dropout
+from commands import afina, refused
+from exports import CLASSES
 from families import TEXT, save_family
 from pairs import COVERING_TEXT, FROZEN
+from served import save
 from studies import settings
 
 Loader = Callable[..., Path]
@@ -90,6 +93,21 @@ def test_a_study_leaves_layers_on_the_disk(family_folder: Loader, csv_folder: Pa
     assert str(full.error) == "full trains the model's own weights, which offload: disk only reads; leave one out."
     (whole,) = Study(tmp_path / "whole", **study | {"offload": None, "methods": ["lora"]}).run()
     assert lora.history[-1]["train_loss"] == pytest.approx(whole.history[-1]["train_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_an_adapter_answers_on_a_base_that_stays_on_the_disk(
+    family: str, family_folder: Loader, tmp_path: Path
+) -> None:
+    base = family_folder(family, speaks=(speaks := family == "llama"))
+    folder = save(base, tmp_path / "adapter", "lora", {"name": "language"} if speaks else CLASSES)
+    asked = ["predict", folder, "my parcel is late", "good film", "--format", "jsonl"]
+    if speaks:
+        asked = ["generate", folder, "my parcel", "--max-new-tokens", "8", "--format", "jsonl"]
+    whole, disk = afina(*asked), afina(*asked, "--offload", "disk")
+    assert disk.returncode == 0, disk.stderr
+    assert disk.stdout == whole.stdout and disk.stdout.strip()  # probabilities in four digits
+    refused(afina(*asked, "--offload", "disc"), "offload is disk, or nothing; not 'disc'")
 
 
 def test_what_cannot_stay_on_the_disk_is_one_sentence(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:

@@ -63,12 +63,13 @@ def generate(
     device: str = "auto",
     precision: str | None = None,
     trust_remote_code: bool = False,
+    offload: str | None = None,
     write: Callable[[str], None] | None = None,
 ) -> Generated:
     """Write what follows each prompt, or each text of a `file` (a line, or its column `text`).
 
     With `chat` a prompt is a user's message, `bare` leaves the adapter out. The names of control tokens in a prompt are text,
-    unless it is `special`. Where there is one prompt, `write` is told each
+    unless it is `special`. `offload="disk"` is that of `afina.load`. Where there is one prompt, `write` is told each
     piece as it comes.
     """
     from afina.errors import UsageError
@@ -85,7 +86,8 @@ def generate(
     from afina.data.templates.controls import text_notes
     from afina.generation.writes import writes_of
 
-    loaded = writes_of(loaded_from(adapter, model, device, precision, trust_remote_code))
+    at = {"model": model, "device": device, "precision": precision, "offload": offload}
+    loaded = writes_of(loaded_from(adapter, trust_remote_code=trust_remote_code, **at))
     # A string is text to go on with, a list of messages a conversation: the writer tells them apart by that.
     asked: list[Any] = [[{"role": "user", "content": each}] if chat else each for each in texts]
     # Told as they come, the pieces of several prompts would be mixed.
@@ -135,6 +137,7 @@ def evaluate(
     device: str = "auto",
     precision: str | None = None,
     trust_remote_code: bool = False,
+    offload: str | None = None,
     batch_size: int = 16,
     context: int | None = None,
     out: str | Path | None = None,
@@ -146,13 +149,13 @@ def evaluate(
     `text` are files whose perplexity is measured (their texts in `column`), `answers` files of prompts and references, asked
     as `answering` says, `tasks` benchmarks of lm-evaluation-harness by name, file or folder; `fewshot` and `chat` are
     theirs, and their files run code of their own only with `trust_tasks`.
-    `limit` takes the first items of each, `context` bounds the tokens read at once, and into `out` all of it is written as
-    JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is not there, cannot be read or
-    does not speak.
+    `limit` takes the first items of each, `context` bounds the tokens read at once, `offload` is that of `load`, and into
+    `out` all of it is written as JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is
+    not there, cannot be read or does not speak.
     """
     # Before anything heavy is imported, as the measurement may take hours and its file could not be written.
     _check_out(out, (adapter, *text, *answers, *tasks), force=force)
-    from afina.api.prediction import opened
+    from afina.api.prediction import opened_by
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
@@ -164,13 +167,13 @@ def evaluate(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
         chat=chat, limit=limit, trust_tasks=trust_tasks,
     )  # fmt: skip
+    loading = Loading(
+        model=model, device=device, precision=precision, trust_remote_code=trust_remote_code, offload=offload
+    )
     # What was exported is asked in its runtime, without the base, so that there is nothing to compare it with.
     if is_run(adapter):
-        evaluation = _evaluated(
-            opened(adapter, model=model, precision=precision, device=device), battery, context=context, tell=tell
-        )
+        evaluation = _evaluated(opened_by(adapter, loading), battery, context=context, tell=tell)
     else:
-        loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
         evaluation = measure(
             adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell,
         )  # fmt: skip

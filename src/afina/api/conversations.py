@@ -21,6 +21,7 @@ def chat(
     device: str = "auto",
     precision: str | None = None,
     trust_remote_code: bool = False,
+    offload: str | None = None,
     index: "str | Path | Index | None" = None,
     most: int = 5,
     threshold: "float | str | None" = "index",
@@ -31,12 +32,15 @@ def chat(
     `chat.answer` has what the answer cites; `threshold` is that of `api.rag.ask`.
 
     To have another adapter answer set `chat.answering` to one that was loaded `beside` this one, or to None for the bare
-    model. With `merge_system` what the system says stands before the first question. Raises `UsageError` for an adapter that
+    model. With `merge_system` what the system says stands before the first question. `offload="disk"` is that of
+    `afina.load`. Raises `UsageError` for an adapter that
     does not write.
     """
     from afina.serve.grounded import conversation
 
-    loaded = loaded_from(adapter, model, device, precision, trust_remote_code)
+    loaded = loaded_from(
+        adapter, model=model, device=device, precision=precision, trust_remote_code=trust_remote_code, offload=offload
+    )
     made = conversation(
         loaded, index, system=system, settings=settings, most=most, threshold=threshold, device=device
     )  # fmt: skip
@@ -45,17 +49,14 @@ def chat(
     return made
 
 
-def loaded_from(
-    adapter: str | Path, model: str | None, device: str, precision: str | None, trust_remote_code: bool
-) -> Any:
-    """Load an adapter on its base, or open what was exported in its runtime."""
+def loaded_from(adapter: str | Path, **settings: Any) -> Any:
+    """Load an adapter on its base by the settings of `Loading`, or open what was exported in its runtime."""
     from afina.export.runtime import is_run
-
-    if is_run(adapter):
-        from afina.api.prediction import opened
-
-        return opened(adapter, model=model, precision=precision, device=device)
     from afina.predictor.loading import Loading
 
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
+    loading = Loading(**settings)
+    if is_run(adapter):
+        from afina.api.prediction import opened_by
+
+        return opened_by(adapter, loading)
     return loading.load(adapter)

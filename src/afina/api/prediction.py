@@ -37,6 +37,7 @@ def predict(
     device: str = "auto",
     precision: str | None = None,
     trust_remote_code: bool = False,
+    offload: str | None = None,
     one: str | None = None,
     force: bool = False,
     tick: Tick = lambda done, total: None,
@@ -44,11 +45,10 @@ def predict(
     """Predict labels with their probabilities (numbers, entities) for texts, each with its `pair`, or a `file`'s rows.
 
     A file's columns are `text` and `text_pair`, of those that are left out the adapter's own; `file_separator` and `encoding`
-    are recognised. `choice` are answers to choose from; below `at_least` a row gets no label and is left to a person. The
-    answers come as they are looked at; with `out` all of them are written there (over what is there only with `force`) in
-    its ending's `format`, with the columns that are to be kept, and `separator` between columns. Of an export that holds
-    several adapters `one` names who answers.
-    Raises `UsageError` for what is wrong with texts or file, before the adapter is loaded.
+    are recognised. `choice` are answers to choose from; below `at_least` a row gets no label and is left to a person. Answers
+    come as they are looked at; with `out` all are written there (over what is there only with `force`) in its ending's
+    `format`, with the columns to be kept and `separator` between them. Of an export of several adapters `one` names who
+    answers; `offload` is that of `afina.load`. Raises `UsageError` for what is wrong with texts or file, before it is loaded.
     """
     from afina.data.predicting.predicted import check_at_least, check_separator, form_of, kept_columns
     from afina.outputs import check_outputs
@@ -59,18 +59,17 @@ def predict(
     check_outputs((target,), (file,), force=force)
     # An adapter says in its folder which columns it was trained on.
     folder = Path(adapter) if isinstance(adapter, str | Path) else adapter.folder
-    if file is None:
-        asked = _texts(texts, pair, read_so=encoding or file_separator)
-    else:
-        asked = _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
-    # Columns are checked against the file's head, before anything is answered.
-    columns = kept_columns(asked, keep, form or "jsonl")
+    asked = (
+        _texts(texts, pair, read_so=encoding or file_separator) if file is None
+        else _rows(texts, Path(file), text, text_pair, folder, file_separator, encoding)
+    )  # fmt: skip
+    columns = kept_columns(asked, keep, form or "jsonl")  # by the file's head, before anything is answered
     from afina.predictor.loading import Loading
     from afina.serve.predict import AnswersOnDemand, RowByRow
 
-    loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
-    answering = _answering(adapter, loading, one)
-    answers = AnswersOnDemand(RowByRow(answering, at_least, batch_size, choice), asked, columns, mark)
+    how = Loading(model=model, device=device, precision=precision, offload=offload, trust_remote_code=trust_remote_code)
+    row_by_row = RowByRow(_answering(adapter, how, one), at_least, batch_size, choice)
+    answers = AnswersOnDemand(row_by_row, asked, columns, mark)
     # Without a file the answers are made while they are looked at, and nothing is held.
     if target is not None:
         assert form is not None
@@ -84,7 +83,7 @@ def _answering(adapter: "Predictor | str | Path", loading: "Loading", one: str |
     from afina.export.runtime import is_run
 
     if isinstance(adapter, str | Path) and is_run(adapter):
-        return opened(adapter, model=loading.model, precision=loading.precision, device=loading.device, one=one)
+        return opened_by(adapter, loading, one=one)
     # Of what is no export there is only one that could answer.
     if one is not None:
         raise UsageError(f"{adapter} is no export of several adapters: leave out --adapter {one}.")
@@ -107,6 +106,15 @@ def opened(
     if precision is not None:
         raise UsageError(f"{place} is an export, which holds its weights as they are: it takes no --precision.")
     return open_export(place, base=model, adapter=one)
+
+
+def opened_by(place: str | Path, loading: "Loading", *, one: str | None = None) -> "OpenedExport":
+    """Open an export by the settings that load adapters; raises `UsageError` for those that it has no use for."""
+    from afina.errors import UsageError
+
+    if loading.offload is not None:
+        raise UsageError(f"{place} is an export, which its runtime reads: it takes no --offload {loading.offload}.")
+    return opened(place, model=loading.model, precision=loading.precision, device=loading.device, one=one)
 
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":

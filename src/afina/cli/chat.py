@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import AnySeed, BaseModel, Device, Precision, Stop, Temperature, TopP
+from afina.cli.options import AnySeed, BaseModel, Device, Offload, Precision, Stop, Temperature, TopP
 
 __all__ = ["chat"]
 
@@ -49,6 +49,7 @@ def chat(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    offload: Offload = None,
 ) -> None:
     """Talk with a tuned model; answers appear as they are written, and Ctrl-C ends one.
 
@@ -72,8 +73,8 @@ def chat(
     folders = adapters_in([adapter, *(adapters or ())], is_run)
     talk = Conversation(folders, language=language or system_language(), terminal=_is_terminal())
     talk.open(
-        settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision, index=index,
-        most=most, threshold=threshold_named(threshold),
+        settings, system=system, merge_system=merge_system, model=model, device=device, precision=precision,
+        offload=offload, index=index, most=most, threshold=threshold_named(threshold),
     )  # fmt: skip
     talk.run()
 

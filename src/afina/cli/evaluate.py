@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, BatchSize, Device, Force, Format, Language, Precision
+from afina.cli.options import BaseModel, BatchSize, Device, Force, Format, Language, Offload, Precision
 from afina.cli.terminal import console_for, note, print_json, working
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def evaluate(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    offload: Offload = None,
     force: Force = False,
     language: Language = "en",
     format: Format = "table",
@@ -107,7 +108,7 @@ def evaluate(
         evaluation = api.evaluate(
             adapter, text=text or (), answers=answers or (), tasks=_listed(tasks) or (), against_base=against_base,
             column=column, answering=answering, fewshot=fewshot, chat=chat, limit=limit, trust_tasks=trust_tasks,
-            model=model, device=device, precision=precision, batch_size=batch_size, context=context, out=out,
+            model=model, device=device, precision=precision, offload=offload, batch_size=batch_size, context=context, out=out,
             force=force, tell=tell,
         )  # fmt: skip
     if format == "json":

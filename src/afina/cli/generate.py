@@ -15,6 +15,7 @@ from afina.cli.options import (
     BatchSize,
     Device,
     Language,
+    Offload,
     Precision,
     Stop,
     Temperature,
@@ -52,6 +53,7 @@ def generate(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    offload: Offload = None,
     language: Language = "en",
     format: Annotated[
         str, typer.Option("--format", help="text, or jsonl: an object a line with prompt, text, finish and tokens.")
@@ -77,7 +79,7 @@ def generate(
     pieces: list[str] = []
     written = api.generate(
         adapter, prompts or (), settings, file=file, text=text, chat=chat, bare=bare, special=special, batch_size=batch_size,
-        model=model, device=device, precision=precision,
+        model=model, device=device, precision=precision, offload=offload,
         # The bare model may write nothing, which is said of the whole text alone.
         write=None if for_program or bare else lambda piece: _write(piece, pieces),
     )  # fmt: skip

@@ -7,8 +7,9 @@ import typer
 
 __all__ = [
     "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "FailAbove", "Force",
-    "Format", "Label", "Language", "Messages", "Plain", "Precision", "Public", "Question", "Quiet", "Reference", "Seed",
-    "Separator", "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text", "Tokenizer", "TopP", "User",
+    "Format", "Label", "Language", "Messages", "Offload", "Plain", "Precision", "Public", "Question", "Quiet",
+    "Reference", "Seed", "Separator", "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text",
+    "Tokenizer", "TopP", "User",
 ]  # fmt: skip
 
 # -- what is worked on -------------------------------------------------------------------------------------------------
@@ -29,6 +30,14 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         help="fp32, bf16, fp16, nf4 or int8; default: as trained or stored (index: bf16 where that is fast).",
+    ),
+]
+Offload = Annotated[
+    str | None,
+    typer.Option(
+        "--offload",
+        metavar="disk",
+        help="Leave the base's layers in its files, read one by one: slow, in little memory.",
     ),
 ]
 _SEED = typer.Option("--seed", min=0, help="What is drawn at random comes out the same with the same seed.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Force, Language, Precision
+from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Force, Language, Offload, Precision
 from afina.cli.terminal import note, show_file, steps_bar
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def predict(
     model: BaseModel = None,
     device: Device = "auto",
     precision: Precision = None,
+    offload: Offload = None,
     force: Force = False,
     language: Language = "en",
     one: Annotated[
@@ -115,7 +116,8 @@ def predict(
             adapter, _given(texts or [], file), pair=pair, file=file, text=text, text_pair=text_pair,
             file_separator=file_separator, encoding=encoding, choice=choice, format=form, out=out,
             keep=None if keep is None else keep.split(","), at_least=at_least, separator=separator,
-            batch_size=batch_size, model=model, device=device, precision=precision, one=one, force=force, tick=tick,
+            batch_size=batch_size, model=model, device=device, precision=precision, offload=offload, one=one,
+            force=force, tick=tick,
         )  # fmt: skip
     if out is not None:
         show_file(console, out)

@@ -18,7 +18,7 @@ from afina.export.sample import as_compared, sample_rows
 from afina.export.target import check_apart, folder_of, make_target
 from afina.measure.shown import html_of
 from afina.precision import EXACT
-from afina.predictor.load import load, told_by
+from afina.predictor.load import load, load_rounded, told_by
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
@@ -164,7 +164,7 @@ def export_adapter(
         rounded_to = target.rounded_to(tested.record.precision)
         # The adapter in float32, so that a difference that is found is the export's and not one of rounding.
         in_full = tested.record.precision == EXACT
-        exact = tested if in_full else load(folder, model=model, precision=EXACT, rounded_to=rounded_to)
+        exact = tested if in_full else load_rounded(folder, rounded_to, model=model)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
         target = target.reading(tested, data)

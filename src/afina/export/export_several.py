@@ -22,7 +22,7 @@ from afina.export.sample import sample_rows
 from afina.export.several import check_several
 from afina.export.target import check_apart, folder_of, make_target
 from afina.precision import EXACT
-from afina.predictor.load import load
+from afina.predictor.load import load, load_rounded
 from afina.predictor.predictor import Predictor
 from afina.words.language import Words
 
@@ -103,7 +103,10 @@ def _loaded(
     adapters: Sequence[str | Path], model: str | None, precision: str | None = None, rounded_to: str | None = None
 ) -> list[Predictor]:
     """Return the adapters on one backbone; raises `UsageError` for one of another base."""
-    first = load(adapters[0], model=model, precision=precision, rounded_to=rounded_to)
+    if rounded_to is None:
+        first = load(adapters[0], model=model, precision=precision)
+    else:
+        first = load_rounded(adapters[0], rounded_to, model=model)
     return [first, *(load(own, model=model, precision=precision, beside=first) for own in adapters[1:])]
 
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from afina.adapters.format import AdapterFormat, Base, format_of
 from afina.adapters.record import AdapterRecord
@@ -12,13 +13,13 @@ from afina.backbone.own_tokenizer import own_tokenizer
 from afina.backbone.quantise import packed
 from afina.backbone.recognised import is_other
 from afina.backbone.storage.base import STORAGES
-from afina.errors import AfinaError, UsageError
+from afina.errors import AfinaError, UsageError, shown
 from afina.methods.base import Method
 from afina.precision import EXACT
 from afina.predictor.predictor import PREDICTORS, Predictor
 from afina.tasks.base import restore
 
-__all__ = ["Standing", "Told", "load", "told_by"]
+__all__ = ["Standing", "Told", "load", "load_rounded", "told_by"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,20 @@ def told_by(folder: Path, model: str | None = None) -> Told:
     return Told(folder, form, record, form.method(record))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """Says on which backbone an adapter is wanted; `load` says what each is."""
+
+    model: str | None = None
+    precision: str | None = None
+    device: str = "cpu"
+    trust_remote_code: bool = False
+    beside: "Predictor | Standing | None" = None
+    rounded_to: str | None = None
+    other_base: bool = False
+    offload: str | None = None
+
+
 def load(
     folder: str | Path,
     *,
@@ -76,47 +91,51 @@ def load(
     device: str = "cpu",
     trust_remote_code: bool = False,
     beside: "Predictor | Standing | None" = None,
-    rounded_to: str | None = None,
     other_base: bool = False,
+    offload: str | None = None,
 ) -> Predictor:
     """Load an adapter that Afina or PEFT saved, with the backbone that it names (or `model`, the same elsewhere).
 
     The backbone has the precision that the adapter was trained on, or `precision`; PEFT's files name none, and have fp32.
     `beside` another adapter it shares that one's backbone, or stands on one that is loaded already; raises `UsageError`
-    where it cannot. With `rounded_to` a plain base has the weights that this quantised precision makes of its own.
+    where it cannot. With `offload` "disk" the base's layers stay in its files and are read one by one as they compute: slow,
+    in little memory.
     A base of other weights than the adapter was trained on is refused, unless `other_base` (or AFINA_OTHER_BASE=1) wants it.
     """
-    folder = Path(folder)
+    if offload not in (None, "disk"):
+        raise UsageError(f"offload is disk, or nothing; not {shown(offload)}.")
+    asked = _Asked(
+        model=model, precision=precision, device=device, trust_remote_code=trust_remote_code, beside=beside,
+        other_base=other_base, offload=offload,
+    )  # fmt: skip
+    return _load(Path(folder), asked)
+
+
+def load_rounded(folder: str | Path, rounded_to: str | None, *, model: str | None = None) -> Predictor:
+    """Load an adapter in float32, its base with the weights that a quantised precision makes of them (None: its own)."""
+    return _load(Path(folder), _Asked(model=model, precision=EXACT, rounded_to=rounded_to))
+
+
+def _load(folder: Path, asked: _Asked) -> Predictor:
     form = format_of(folder)
     record = form.record(folder)
-    record = replace(record, model=model or record.model, precision=precision or record.precision)
+    record = replace(record, model=asked.model or record.model, precision=asked.precision or record.precision)
     method = form.method(record)
-    if model is None:
+    if asked.model is None:
         form.check_base(folder, record)
-    if precision is None and rounded_to is None and beside is None and record.precision == EXACT:
+    if asked.precision is None and asked.beside is None and record.precision == EXACT:
         # A base whose weights are stored in few bits is had in no other precision.
         _check_place(folder, record)
-        stored_so = stored_at(record.model, trust_remote_code=trust_remote_code)
+        stored_so = stored_at(record.model, trust_remote_code=asked.trust_remote_code)
         record = replace(record, precision=stored_so or record.precision)
     if method.owns_backbone:
         method.precision_on(record.precision)  # refuses what has no weights to train
-
-    # A method that trains the base's own weights has them in its file: they are loaded as they were, and computed with
-    # in the precision that it was trained in.
-    stored = EXACT if method.owns_backbone else record.precision
-    wanted = form.base(record)
-    if beside is not None:
-        there = Standing.of(beside) if isinstance(beside, Predictor) else beside
-        backbone = _shared(folder, record, method, there, stored, wanted)
-    else:
-        _check_place(folder, record)
-        backbone = load_backbone(
-            record.model, precision=stored, device=device, trust_remote_code=trust_remote_code, speaks=wanted.speaks,
-            tags=wanted.tags, rounded_to=rounded_to,
-        )  # fmt: skip
+    backbone = _backbone(folder, record, method, form.base(record), asked)
     if method.owns_backbone:
         backbone.autocast = STORAGES[record.precision].autocast()
-    unknown = None if rounded_to is not None else _check_base(folder, form, record, backbone, other_base=other_base)
+    unknown = None
+    if asked.rounded_to is None:
+        unknown = _check_base(folder, form, record, backbone, other_base=asked.other_base)
     loaded = form.read(folder, backbone, record)
 
     # The task says of which kind the predictor is, whoever wrote the folder.
@@ -128,6 +147,31 @@ def load(
     )  # fmt: skip
     _check_vocabulary(made)
     return made
+
+
+def _backbone(folder: Path, record: AdapterRecord, method: Method, wanted: Base, asked: _Asked) -> Backbone:
+    """Return what an adapter stands on: another's backbone, or its base's, whole or with its layers on the disk."""
+    # A method that trains the base's own weights has them in its file: they are loaded as they were, and computed with
+    # in the precision that it was trained in.
+    stored = EXACT if method.owns_backbone else record.precision
+    if asked.beside is not None:
+        there = Standing.of(asked.beside) if isinstance(asked.beside, Predictor) else asked.beside
+        return _shared(folder, record, method, there, stored, wanted)
+    _check_place(folder, record)
+    settings: dict[str, Any] = {
+        "precision": stored, "device": asked.device, "trust_remote_code": asked.trust_remote_code,
+        "speaks": wanted.speaks, "tags": wanted.tags,
+    }  # fmt: skip
+    if asked.offload is None:
+        return load_backbone(record.model, rounded_to=asked.rounded_to, **settings)
+    if method.owns_backbone:
+        raise AfinaError(
+            f"{folder} holds the whole model's weights ({record.method}), where offload: disk reads a base's files; leave "
+            "offload out."
+        )
+    from afina.backbone.offloaded import load_offloaded
+
+    return load_offloaded(record.model, **settings)
 
 
 def _check_place(folder: Path, record: AdapterRecord) -> None:

@@ -21,6 +21,8 @@ class Loading:
     precision: str | None = None
     """That which the adapter was trained in, unless given."""
     trust_remote_code: bool = False
+    offload: str | None = None
+    """`disk` leaves the base's layers in its files."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", device_named(self.device))
@@ -29,5 +31,5 @@ class Loading:
         """Load an adapter; `beside` another it shares that one's base."""
         return load(
             adapter, model=self.model, precision=self.precision, device=self.device,
-            trust_remote_code=self.trust_remote_code, beside=beside,
+            trust_remote_code=self.trust_remote_code, beside=beside, offload=self.offload,
         )  # fmt: skip
