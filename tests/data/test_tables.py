@@ -20,7 +20,7 @@ from pyarrow import ipc, parquet
 
 from afina.corpus.lines import SourceFile
 from afina.corpus.stream import read_rows
-from afina.data.files.tables import label_names_of, read_table
+from afina.data.files.tables import FILES, check_file, label_names_of, read_table
 from afina.errors import UsageError
 
 AB = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
@@ -470,3 +470,16 @@ def test_a_file_that_would_fill_the_memory_is_refused(
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100_000_000))
     with pytest.raises(UsageError, match=rf"{name} (unpacks to|has) more than 0.025 GB.*divide it"):
         read_table(tmp_path / name, [])
+
+
+def test_a_folder_is_told_from_a_file_of_an_unknown_type(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(UsageError, match=r"parts is a folder, where one file is read; give \.csv, \.tsv"):
+        check_file(tmp_path / "parts", FILES)
+    (tmp_path / "parts" / "train.csv.gz").write_bytes(b"x")
+    (tmp_path / "parts" / "notes.md").write_text("x")
+    with pytest.raises(
+        UsageError,
+        match=r"parts is a folder, where one file is read; give one of those in it, such as train\.csv\.gz\.$",
+    ):
+        check_file(tmp_path / "parts", FILES)

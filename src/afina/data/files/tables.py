@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,13 @@ def is_table(path: Path) -> bool:
     return format_of(path) in SUFFIXES
 
 
+def _readable_in(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """Return how to go on with a folder: by the first of its files that could be read."""
+    files = islice((own for own in sorted(folder.rglob("*")) if format_of(own) in suffixes and own.is_file()), 3)
+    names = [str(own.relative_to(folder)) for own in files]
+    return f"; give one of those in it, such as {', '.join(names)}" if names else f"; give {', '.join(suffixes)}"
+
+
 def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise `UsageError` unless the file is there, holds something and is of a known type."""
     suffix = format_of(path)
@@ -112,6 +120,8 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
         raise UsageError(f"{path} may hold pickled objects, which can run code; give {known}.")
     if suffix in (".xls", ".ods"):
         raise UsageError(f"{path} is of a kind of spreadsheet that is not read; save it as .xlsx or .csv.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, where one file is read{_readable_in(path, suffixes)}.")
     if suffix not in suffixes:
         raise UsageError(f"{path} is of an unknown type '{suffix or path.name}'; give {known}.")
     if not path.is_file():
