@@ -1,16 +1,16 @@
-"""Hold planned memory against runs that other benchmarks recorded, and write how far they lay apart into the plan's own file.
+"""Fit what a plan cannot count to runs that were carried out, and write it with its ranges into the plan's own files.
 
-    python benchmarks/plan_recorded.py --data ../shared/data
+    python benchmarks/plan.py --data ../shared/data --runs 40 --seed 11 --out runs.json
+    python benchmarks/plan_recorded.py --runs runs.json
 
-One run a process: MiniLM's in `solo_profile*.json` and `three_data_sets.json`, other models' in `plan.json`. What a process
-keeps beside its tensors (bytes always there, bytes for each size of product in an arithmetic, a share of the pass) is
-fitted to these runs. What is left is kept as ratios of measured to planned in `src/afina/study/memory_ratios.json`, by
-which a plan makes its ranges.
+Of memory: the bytes of libraries' pages and of small objects, in each arithmetic and phase (`memory_ratios.json`); of time,
+how much of what products, moved bytes, calls and prepared code take by themselves a run takes (`time_ratios.json`). What is
+left is kept as ratios of measured to planned, each run's by what the others gave, by which a plan makes its ranges.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,126 +18,108 @@ import numpy as np
 from scipy.optimize import nnls
 
 import afina.study as study_room
-from afina.backbone.load import load_tokenizer
-from afina.backbone.shapes import read_shape
-from afina.config import StudyConfig
-from afina.study.needs import interval, memory_of, training_peaks
-from afina.study.plan import expand
-from afina.study.sizes import sizes_of
-from afina.study.staging import rehearsed_run
-from plan import SHAPES, configuration
+from afina.study.needs import interval
+from afina.study.time_needs import PARTS
 from record import write_record
 
-RESULTS = Path(__file__).parent / "results"
-KEPT = Path(study_room.__file__).parent / "memory_ratios.json"
-"""The plan's own file."""
-COPIES_BF16 = 21_500_000
-"""One copy of MiniLM's frozen linear layers in bf16, as the processor of `three_data_sets.json` had that arithmetic."""
+RECORD = Path(__file__).parent / "results" / "plan_recorded.json"
+KEPT = Path(study_room.__file__).parent
+PHASES = ("train", "evaluate")
+KINDS = ("float32", "bfloat16", "quantised")
+Runs = Sequence[dict[str, Any]]
+Fit = Callable[[Runs, str], list[float]]
 
 
-def recorded(data: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, float]]]:
-    """Yield each record's name, the study that it is of, and its runs' measured bytes by method."""
-    every = {"model": "minilm", "seeds": 1, "cohort": "off"}
-    for name, rows, precision in (("solo_profile_fp32_all", 360, "fp32"), ("solo_profile", 900, "bf16")):
-        figures = json.loads((RESULTS / f"{name}.json").read_text())["figures"]
-        limits = {"train_limit": rows, "test_limit": rows, "train_evaluation_limit": 100, "epochs": 2}
-        yield name, {**every, **limits, "dataset": str(data / "ag_news"), "precision": precision}, {
-            method: own["run_bytes"] for method, own in figures.items()
-        }  # fmt: skip
-    for index, own in enumerate(json.loads((RESULTS / "plan.json").read_text())["runs"]):
-        settings, dataset = own["settings"], str(data / own["settings"]["dataset"])
-        yield (
-            f"plan, run {index}",
-            {**settings, "dataset": dataset},
-            {settings["methods"][0]: own["measured"]["memory"]["train"]},
-        )
-    for name, figures in json.loads((RESULTS / "three_data_sets.json").read_text())["figures"].items():
-        measured = {}
-        cells = [[cell.strip(" *") for cell in line.split("|")] for line in figures["table"].splitlines()]
-        for cell in cells:
-            # The fourth column is the memory, in MB; of a method that stands twice the first, which has its defaults.
-            if len(cell) > 5 and cell[4].isdigit() and (method := cell[1].partition("(")[0]) != "features":
-                measured.setdefault(method, 1e6 * int(cell[4]))
-        study = {**every, "epochs": 3, **figures["rows"], "dataset": str(data / name), "precision": "bf16"}
-        yield f"three_data_sets, {name}", study, measured
+def of_record(runs: Runs) -> list[dict[str, Any]]:
+    """Return for each run that was planned and carried out its settings, what was counted of it, and what was measured."""
+    return [
+        {
+            "settings": own["settings"], "measured": own["measured"],
+            "kind": own["planned"]["memory"]["kind"],
+            "counted": {what: own["planned"][what]["counted"] for what in ("memory", "time")},
+        }
+        for own in runs if "error" not in own["measured"] and "error" not in own["planned"]
+    ]  # fmt: skip
 
 
-def planned(name: str, study: dict[str, Any], measured: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Yield for each run what was measured, the sizes of products that code was made for, and all else that is counted."""
-    config = StudyConfig.parse({**study, "methods": list(measured)}, name)
-    (model,), (spec,) = config.model, config.dataset
-    # What the tokenizer says is the same for all: it is MiniLM's.
-    shape, sizes = read_shape("minilm"), sizes_of(config, spec, "minilm")
-    if model in SHAPES:
-        shape = configuration(model, load_tokenizer("minilm")[0])
-    for run in expand(config):
-        precision = run.method.precision_on(config.precision)
-        rehearsed, standing = rehearsed_run(run, config, shape, sizes, device="cpu", precision=precision)
-        if config.precision == "bf16" and standing.computes_in != "bfloat16":
-            continue  # a quantised base, which computes in what the processor has: another here than there
-        parts = memory_of(rehearsed, standing, trains=True, on_cpu=False).parts
-        if name.startswith("three") and run.method.name != "qlora" and not standing.copies:
-            parts["copies of weights"] = 2 * COPIES_BF16 if standing.goes_through else COPIES_BF16
-        instants, products = training_peaks(rehearsed, standing)
-        # While it trains, whichever phase is the worst.
-        beside = sum(size for part, size in parts.items() if part not in ("the pass", "code"))
-        tensors = beside + standing.dequantised + max(instants.values())
-        yield {
-            "record": name, "method": run.method.name, "measured": measured[run.method.name], "tensors": tensors,
-            "pass": max(instants.values()),
-            "products": min(1024, products),
-            "computes_in": standing.computes_in,
-        }  # fmt: skip
+def measured(run: dict[str, Any], phase: str, what: str) -> float | None:
+    """Return what was measured, None where it was not: evaluations of a cohort are not one run's."""
+    if what == "memory":
+        value: float | None = run["measured"]["memory"][phase]
+        return value
+    own: float | None = run["measured"][f"{phase}_seconds"]
+    return own
+
+
+def memory_columns(run: dict[str, Any], phase: str) -> list[float]:
+    """Return of what there are so many bytes: code, by what it goes by."""
+    return [float(run["kind"] == name) for name in KINDS]
+
+
+def fitted_memory(runs: Runs, phase: str) -> list[float]:
+    """Fit the bytes beside what is counted, relative to what was measured; none below 0."""
+    took = np.array([measured(run, phase, "memory") for run in runs], dtype=float)
+    left = 1 - np.array([run["counted"]["memory"][phase] for run in runs]) / took
+    found: list[float] = nnls(np.array([memory_columns(run, phase) for run in runs]) / took[:, None], left)[0].tolist()
+    return found
+
+
+def memory_said(run: dict[str, Any], phase: str, found: Sequence[float]) -> float:
+    return float(run["counted"]["memory"][phase] + np.dot(memory_columns(run, phase), found))
+
+
+def time_columns(run: dict[str, Any], phase: str) -> list[float]:
+    counted = run["counted"]["time"][phase]
+    return [counted[part] for part in PARTS]
+
+
+def fitted_time(runs: Runs, phase: str) -> list[float]:
+    """Fit how much of each part of the work there is, relative to what was measured; none below 0."""
+    took = np.array([measured(run, phase, "time") for run in runs], dtype=float)
+    columns = np.array([time_columns(run, phase) for run in runs]) / took[:, None]
+    found: list[float] = nnls(columns, np.ones(len(runs)))[0].tolist()
+    return found
+
+
+def time_said(run: dict[str, Any], phase: str, found: Sequence[float]) -> float:
+    return float(np.dot(time_columns(run, phase), found))
+
+
+def ratios(runs: Runs, phase: str, what: str, fit: Fit, said: Callable[..., float]) -> list[float]:
+    """Return measured to planned of each run, by what the runs of all other methods gave."""
+    found = []
+    for name in dict.fromkeys(run["settings"]["methods"][0] for run in runs):
+        others = fit([run for run in runs if run["settings"]["methods"][0] != name], phase)
+        found += [
+            (measured(run, phase, what) or 0.0) / said(run, phase, others)
+            for run in runs if run["settings"]["methods"][0] == name
+        ]  # fmt: skip
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, help="folder with ag_news, snli and imdb; left out, the last record is fitted anew"
+        "--runs", type=Path, help="what benchmarks/plan.py wrote; left out, the last record is fitted anew"
     )
     options = parser.parse_args()
-    record = RESULTS / "plan_recorded.json"
-    if options.data is not None:
-        write_record(record, runs=[run for study in recorded(options.data) for run in planned(*study)])
-    runs = json.loads(record.read_text())["runs"]
-
-    # Each method's runs by what the other methods' alone give: a new run is none of those that were fitted.
-    ratios: list[float] = []
-    for name in dict.fromkeys(run["method"] for run in runs):
-        others = fitted([run for run in runs if run["method"] != name])
-        ratios += [run["measured"] / run_bytes(run, others) for run in runs if run["method"] == name]
-    always, fp32, bf16, slack = fitted(runs)
-    found = {
-        "source": "benchmarks/plan_recorded.py", "always": round(always), "slack": round(slack, 3),
-        "each_product": {"float32": round(fp32), "bfloat16": round(bf16)},
-        "ratios": sorted(round(ratio, 4) for ratio in ratios),
-    }  # fmt: skip
-    KEPT.write_text(json.dumps(found, indent=2) + "\n")
-    low, _, high = interval(ratios)
-    errors = np.abs(np.array(ratios) - 1)
-    print(
-        f"{len(runs)} runs: median error {np.median(errors):.1%}, nine of ten within {low:.2f} to {high:.2f} of the plan"
-    )
-
-
-def columns(run: dict[str, Any]) -> list[float]:
-    """Return of what there is a share: always the same, each product's code in one arithmetic or the other, the pass."""
-    by_arithmetic = [run["products"] * (run["computes_in"] == name) for name in ("float32", "bfloat16")]
-    return [1.0, *by_arithmetic, run["pass"]]
-
-
-def run_bytes(run: dict[str, Any], found: Sequence[float]) -> float:
-    """Return what is planned with what was found."""
-    return float(run["tensors"] + np.dot(columns(run), found))
-
-
-def fitted(runs: Sequence[dict[str, Any]]) -> list[float]:
-    """Fit what a process keeps beside its tensors, relative to what was measured."""
-    measured = np.array([run["measured"] for run in runs])
-    left = 1 - np.array([run["tensors"] for run in runs]) / measured
-    # None below 0, which no part of a process can be.
-    found: list[float] = nnls(np.array([columns(run) for run in runs]) / measured[:, None], left)[0].tolist()
-    return found
+    if options.runs is not None:
+        write_record(RECORD, runs=of_record(json.loads(options.runs.read_text())["runs"]))
+    runs = json.loads(RECORD.read_text())["runs"]
+    for what, fit, said in (("memory", fitted_memory, memory_said), ("time", fitted_time, time_said)):
+        found: dict[str, Any] = {"source": "benchmarks/plan_recorded.py", "shares": {}, "ratios": {}}
+        for phase in PHASES:
+            of_it = [run for run in runs if measured(run, phase, what)]
+            each = ratios(of_it, phase, what, fit, said)
+            names = KINDS if what == "memory" else PARTS
+            shares = fit(of_it, phase)
+            found["shares"][phase] = dict(zip(names, (float(f"{own:.4g}") for own in shares), strict=True))
+            found["ratios"][phase] = sorted(round(ratio, 4) for ratio in each)
+            low, middle, high = interval(each)
+            error = np.median(np.abs(np.array(each) / middle - 1))
+            nine = f"nine of ten {low:.2f} to {high:.2f}"
+            print(f"{what}, {phase}: {len(each)} runs, median error {error:.1%}, {nine}, {found['shares'][phase]}")
+        (KEPT / f"{what}_ratios.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -298,7 +298,7 @@ def test_a_plan_counts_what_each_optimiser_keeps(family_folder: Loader, csv_fold
     names = ("adamw", "galore", "badam", "paged_adamw")
     methods = [{"full": {"optimiser": chosen(name)}} for name in names] + [{"bitfit": {"optimiser": "galore"}}]
     estimates, failed = estimate_study(StudyConfig.parse(settings(family_folder, csv_folder, methods=methods), "study"))
-    memory = {own.run.method.steps_by.name: own.peak_memory_bytes for own in estimates}
+    memory = {own.run.method.steps_by.name: own.memory.parts["what is trained"] for own in estimates}
     assert memory["badam"] < memory["galore"] < memory["adamw"]
     assert [why.split(" ")[1] for _, why in failed] == ["paged_adamw", "galore"]
 

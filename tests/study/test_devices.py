@@ -175,7 +175,8 @@ def test_micro_batches_and_checkpointing_change_the_figures_of_a_card(family_fol
 
     def taken(**changes: Any) -> Any:
         config = StudyConfig.parse(study | changes, "study")
-        sizes = replace(sizes_of(config, config.dataset[0], study["model"]), batch=None, task=None, longest=32)
+        unread = {"longest_rows": None, "sample": None, "tested": None, "task": None}
+        sizes = replace(sizes_of(config, config.dataset[0], study["model"]), **unread, longest=32)
         return computed(expand(config)[0], config, shape, sizes, t4, "fp32")
 
     whole, micro, again = taken(), taken(micro_batch_size=2), taken(gradient_checkpointing=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from afina.adapters.adapter import build_adapter
 from afina.backbone.load import Backbone
@@ -41,7 +42,7 @@ def scene_of(backbone: Backbone, name: str, **changes: Any) -> Scene:
     if method.owns_backbone:
         backbone.model.requires_grad_(True)
     adapter = build_adapter(method, backbone, TASK.outputs, seed=0)
-    return replace(Scene(backbone, adapter, TASK, rows(4, 24), rows(6, 30, 1), 64), **changes)
+    return replace(Scene(backbone, adapter, TASK, [rows(4, 24)], [rows(6, 30, 1)]), **changes)
 
 
 def without_dropout(shape: Any) -> Any:
@@ -87,11 +88,11 @@ def test_a_rehearsal_takes_what_a_step_with_numbers_takes(family: str, family_fo
 
 @pytest.mark.parametrize(
     "changes",
-    [{"checkpointing": True}, {"micro_batch_size": 4}, {"train": rows(8, 32)}],
+    [{"checkpointing": True}, {"micro_batch_size": 4}, {"train": [rows(8, 32)]}],
     ids=lambda own: next(iter(own)),
 )
 def test_what_saves_memory_saves_it_in_a_rehearsal(changes: dict[str, Any]) -> None:
-    shape, all_of = minilm(3), {"train": rows(8, 64)}
+    shape, all_of = minilm(3), {"train": [rows(8, 64)]}
     less = rehearsed(shape, "lora", **all_of | changes).peak(FORWARD, BACKWARD)
     assert less < 0.8 * rehearsed(shape, "lora", **all_of).peak(FORWARD, BACKWARD)
     assert less == pytest.approx(real(shape, "lora", **all_of | changes).peak(FORWARD, BACKWARD), rel=0.02)
@@ -108,7 +109,7 @@ def test_a_card_keeps_no_scores_of_attention() -> None:
     """Twice the length is twice the memory there, and more on a CPU, whose products are written out."""
 
     def peak(kind: str, length: int) -> int:
-        return rehearsed(minilm(2), "lora", train=stand_in_rows(4, length), kind=kind).peak(FORWARD, BACKWARD)
+        return rehearsed(minilm(2), "lora", train=[stand_in_rows(4, length)], kind=kind).peak(FORWARD, BACKWARD)
 
     assert peak("cuda", 512) / peak("cuda", 256) < 2.2
     assert peak("cpu", 512) / peak("cpu", 256) > 2.6
@@ -151,24 +152,45 @@ def test_a_plan_says_what_each_phase_takes_and_which_is_the_worst(family_folder:
         assert own.load >= own.parts["weights"]
         assert sum(own.parts.values()) > 0
     assert memory["full"].parts["what is trained"] > memory["lora"].parts["what is trained"]
-    assert memory["head"].train.value < memory["lora"].train.value
+    assert memory["head"].parts.keys() - memory["lora"].parts.keys() == {"rows below the lowest branch"}
 
 
-def test_the_ranges_are_those_of_the_recorded_runs() -> None:
-    """Each record's peak lies where the plan's own file says, nine of ten within its range."""
+def test_an_evaluation_leaves_gaps_that_a_plan_counts() -> None:
+    """What is resident in a phase is more than its tensors at their worst, as the allocator keeps what it cannot join."""
+    shape = minilm(3)
+    found = rehearsed(shape, "lora", test=[rows(16, 40), rows(16, 64, 1)])
+    assert 1.05 * found.peak(EVALUATION) < found.resident[EVALUATION] < 4 * found.peak(EVALUATION)
+    assert found.resident[BACKWARD] >= found.peak(BACKWARD)
+
+
+def test_copies_and_an_optimisers_state_are_part_of_a_rehearsal() -> None:
+    shape = minilm(2)
+    scene = scene_of(shape_backbone(shape), "lora")
+    more = replace(scene, copied=scene.backbone.linear_models, moments=4_000_000)
+    linear = sum(own.weight.nbytes for own in scene.backbone.model.modules() if isinstance(own, torch.nn.Linear))
+    beyond = rehearse(more).peak(EVALUATION) - rehearsed(shape, "lora").peak(EVALUATION)
+    # In one direction each, and of those in the other that a gradient goes through: the pooler's goes through none.
+    assert 4_000_000 + linear < beyond < 4_000_000 + 2 * linear
+
+
+@pytest.mark.parametrize("what", ["memory", "time"])
+def test_the_ranges_are_those_of_the_recorded_runs(what: str) -> None:
+    """Of recorded runs nine of ten lie in the range that the plan's own file makes of them."""
     root = Path(__file__).parents[2]
     runs = json.loads((root / "benchmarks/results/plan_recorded.json").read_text())["runs"]
-    found = json.loads((root / "src/afina/study/memory_ratios.json").read_text())
-    low, _, high = interval(found["ratios"])
-    ratios = [
-        run["measured"]
-        / (
-            run["tensors"] + found["always"] + found["each_product"][run["computes_in"]] * run["products"]
-            + found["slack"] * run["pass"]
-        )
-        for run in runs
-    ]  # fmt: skip
-    assert len(ratios) == len(found["ratios"]) >= 60
-    assert np.mean([low <= ratio <= high for ratio in ratios]) >= 0.9
-    # None of what a process keeps beside its tensors is less than nothing.
-    assert min(found["always"], found["slack"], *found["each_product"].values()) >= 0
+    found = json.loads((root / f"src/afina/study/{what}_ratios.json").read_text())
+    for phase in ("train", "evaluate"):
+        shares, (low, _, high) = found["shares"][phase], interval(found["ratios"][phase])
+        ratios = []
+        for run in runs:
+            measured, counted = run["measured"], run["counted"][what][phase]
+            took = measured["memory"][phase] if what == "memory" else measured[f"{phase}_seconds"]
+            said = (
+                counted + shares[run["kind"]]
+                if what == "memory"
+                else sum(shares[part] * own for part, own in counted.items())
+            )
+            ratios += [took / said] if took else []
+        assert len(ratios) == len(found["ratios"][phase]) >= 20
+        assert np.mean([low <= ratio <= high for ratio in ratios]) >= 0.88
+        assert min(shares.values()) >= 0

@@ -107,8 +107,8 @@ def _show(console: "Console", estimates: "Sequence[CostEstimate]", words: "Words
             tables[title].columns[2].no_wrap, tables[title].columns[2].min_width = True, 12
         tables[title].add_row(
             entry.run.label, words.number(entry.trainable_parameters), _memory(entry.memory.peak, words),
-            f"{words.written(format(entry.step_seconds, '.3g'))} s", _time(entry.train_seconds, words),
-            _time(entry.evaluate_seconds, words), f"{words.number(entry.disk_bytes / 1e6)} MB",
+            f"{words.written(format(entry.step_seconds, '.3g'))} s", _times(entry.time.train, words),
+            _times(entry.time.evaluate, words), f"{words.number(entry.disk_bytes / 1e6)} MB",
         )  # fmt: skip
         worst.setdefault(title, []).append(f"{entry.run.label} {words(entry.memory.worst)}")
         if (rate := entry.run.settings["learning_rate"]) is not None:
@@ -125,9 +125,10 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
     seeds = len({entry.run.seed for entry in planned.estimates})
     sentences = [
         words(
-            "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory and {disk} GB of disk.",
+            "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory "
+            "beside Python and its libraries, and {disk} GB of disk.",
             runs=words.counted(len(planned.estimates), "{count} run", "{count} runs"),
-            seeds=words.counted(seeds, "{count} seed", "{count} seeds"), time=_time(planned.seconds, words),
+            seeds=words.counted(seeds, "{count} seed", "{count} seeds"), time=_times(planned.time, words),
             memory=words.number(planned.peak_memory_bytes / 1e9, 2), disk=words.number(planned.disk_bytes / 1e9, 2),
         )
     ]  # fmt: skip
@@ -152,6 +153,12 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
 
 def _memory(likely: "Likely", words: "Words") -> str:
     return f"{words.number(likely.low / 1e9, 2)}-{words.number(likely.high / 1e9, 2)} GB"
+
+
+def _times(likely: "Likely", words: "Words") -> str:
+    low, high = (_time(own, words).split(" ") for own in (likely.low, likely.high))
+    # One unit for both, where it is one.
+    return f"{low[0]}-{' '.join(high)}" if low[1] == high[1] else f"{' '.join(low)}-{' '.join(high)}"
 
 
 def _time(seconds: float, words: "Words") -> str:

@@ -18,18 +18,25 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map_only
 
+from afina.measure.heap import Heap
+
 __all__ = ["BACKWARD", "Product", "Storages", "Work", "fake_mode"]
 
 BACKWARD = "the backward pass"
 _PRODUCTS = {
     torch.ops.aten.mm: (0, 1), torch.ops.aten.addmm: (1, 2), torch.ops.aten.bmm: (0, 1), torch.ops.aten.baddbmm: (1, 2),
-    torch.ops.aten._grouped_mm: (0, 1),
+    torch.ops.aten._grouped_mm: (0, 1), torch.ops.mkldnn._linear_pointwise: (0, 1),
 }  # fmt: skip
 """Operations that multiply matrices, with the places of both factors among their arguments."""
 _ATTENTION = {
     "_scaled_dot_product_flash_attention_for_cpu": (0, 2), "_scaled_dot_product_flash_attention_for_cpu_backward": (1, 5),
 }  # fmt: skip
 """Fused attention, with the place of the query among its arguments and the products that it makes."""
+_CODE_BYTES = 574_000
+"""Bytes that oneDNN 3 takes from the heap for a product of a new size, whatever the size is (measured by `mallinfo2`)."""
+_HEAPS = 5
+_CODE_KEPT = 1024
+"""Products whose code oneDNN keeps: its cache's default (ONEDNN_PRIMITIVE_CACHE_CAPACITY)."""
 _PICKED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
 """Operations whose second argument may hold truths, of which as many places are picked as are true."""
 
@@ -43,6 +50,13 @@ class Product:
     inner: int
     columns: int
     dtype: torch.dtype
+    laid_out: bool = False
+    """True where oneDNN multiplies by a weight that is laid out for it."""
+
+    @property
+    def prepared(self) -> bool:
+        """Return whether oneDNN prepares code for it on a CPU; others of float32 are MKL's, which prepares none."""
+        return self.laid_out or self.dtype != torch.float32
 
     @property
     def operations(self) -> int:
@@ -86,6 +100,11 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes = 0
         self.peaks: dict[str, int] = {}
         """The most bytes that were there at once, by part."""
+        self.heaps = [Heap(seed) for seed in range(_HEAPS)]
+        self.prepared: dict[Product, int] = {}
+        """Products for which code was prepared, in their order, with the number of its block."""
+        self.resident: dict[str, int] = {}
+        """The most bytes of a process's heap, with the gaps between blocks, by part."""
         self.work: dict[str, Work] = {}
         """The products and other operations, by part."""
 
@@ -102,6 +121,33 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Count what lies in memory before anything is computed."""
         self._note(tensor)
 
+    def begin(self) -> None:
+        """Begin the heap behind what is held."""
+        self.heaps, self.resident, self.prepared = [Heap(seed) for seed in range(_HEAPS)], {}, {}
+
+    def prepare(self, product: Product) -> None:
+        """Count the code that oneDNN prepares for a product, where it has none."""
+        if product in self.prepared or len(self.prepared) >= _CODE_KEPT:
+            return
+        self.prepared[product] = number = -1 - len(self.prepared)
+        for heap in self.heaps:
+            heap.take(number, _CODE_BYTES)
+
+    def taken_work(self) -> dict[str, Work]:
+        """Return the work by part since this was last asked."""
+        taken, self.work = self.work, {}
+        return {part: own for part, own in taken.items() if part}
+
+    def give_back(self) -> None:
+        """Let the heap give its gaps back to the system, as a run does between its phases."""
+        for heap in self.heaps:
+            heap.trim()
+
+    @property
+    def resident_now(self) -> int:
+        """Return the bytes of the heap, the middle of some, as small objects' places are a matter of chance."""
+        return sorted(heap.resident for heap in self.heaps)[_HEAPS // 2]
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
@@ -112,7 +158,7 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
             output = tree_map_only(Tensor, self._without_numbers, output)
         else:
             output = self._computed(func, args, kwargs)
-            self._count(func, args, kwargs, given, output)
+            self._count(func, args, given, output)
         for value in tree_iter(output):
             if isinstance(value, Tensor):
                 self._note(value)
@@ -140,6 +186,9 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.bytes += size
         weakref.finalize(storage, self._gone, key)
         part = self._named
+        for heap in self.heaps:
+            heap.take(key, size)
+        self.resident[part] = max(self.resident.get(part, 0), self.resident_now)
         if self.bytes > self.peaks.get(part, -1):
             self.peaks[part] = self.bytes
         if part:
@@ -148,14 +197,23 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _gone(self, key: int) -> None:
         self.bytes -= self._live.pop(key)
         self._observer(key, 0)
+        for heap in self.heaps:
+            heap.give(key)
 
-    def _count(self, func: Any, args: Any, kwargs: Any, given: list[Tensor], output: Any) -> None:
+    def _count(self, func: Any, args: Any, given: list[Tensor], output: Any) -> None:
         work = self.work.setdefault(self._named, Work())
         places = _PRODUCTS.get(func.overloadpacket)
         if places is not None:
             left, right = (args[place] for place in places)
+            if (
+                laid_out := func.overloadpacket is torch.ops.mkldnn._linear_pointwise
+            ):  # of all rows at once, by a weight (out, in)
+                left, right = left.reshape(-1, left.shape[-1]), right.t()
             batch = left.shape[0] if left.ndim == 3 else 1
-            work.products[Product(batch, left.shape[-2], left.shape[-1], right.shape[-1], left.dtype)] += 1
+            product = Product(batch, left.shape[-2], left.shape[-1], right.shape[-1], left.dtype, laid_out)
+            work.products[product] += 1
+            if product.prepared:
+                self.prepare(product)
             work.calls += 1
             return
         if (fused := _ATTENTION.get(func.overloadpacket.__name__)) is not None:

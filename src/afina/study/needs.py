@@ -1,30 +1,35 @@
 """Say what memory a run needs, phase by phase, from its rehearsal and from what lies beside the tensors of its passes.
 
-On a CPU the resident set is what is measured: tensors, and around them code that is loaded with the first step, what the
-allocator does not give back, and code that oneDNN prepares for every size of product that it meets. What these take is not
-known from any source; `memory_ratios.json` has what was found by runs, and how far runs lay from it.
+On a CPU the resident set is what is measured: tensors and the gaps that the allocator leaves between them, code that oneDNN
+prepares for every size of product that it meets (both are rehearsed), and pages of libraries that are read with the first
+step. What these take is known from no source; `memory_ratios.json` has what was found by runs, and how far runs lay from it.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from afina.study.rehearsal import BACKWARD, EVALUATION, FORWARD, Rehearsed
+from afina.study.rehearsal import BACKWARD, BELOW, EVALUATION, FORWARD, LAST, Rehearsed
 
-__all__ = ["Always", "Likely", "MemoryNeeds", "interval", "memory_of", "memory_of_words", "training_peaks"]
+__all__ = [
+    "Always",
+    "Likely",
+    "MemoryNeeds",
+    "heap_bytes",
+    "interval",
+    "memory_of",
+    "memory_of_words",
+    "standing_bytes",
+]
 
-_LAST = "the optimiser's step"
 _FIT = "the fit"
-_BELOW = "the pass of all rows before the first step"
 _WORDS_BYTES = 200_000_000
 """Bytes of a run that loads no model: scikit-learn, and texts."""
-_PRODUCTS_KEPT = 1024
-"""Sizes of products whose code oneDNN keeps: its cache's default (ONEDNN_PRIMITIVE_CACHE_CAPACITY)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class MemoryNeeds:
     """The part of the run that takes most."""
     parts: dict[str, int]
     """Bytes at that instant, by what they are."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """Bytes of each phase that were counted, to which recorded runs add code and a range."""
+    kind: str = "float32"
+    """The kind of code beside it: the arithmetic of its products, or `quantised` where weights are dequantised."""
 
     @property
     def peak(self) -> Likely:
@@ -88,56 +97,62 @@ class MemoryNeeds:
 
 def memory_of_words() -> MemoryNeeds:
     """Return what a run takes that looks at words, and loads no model."""
-    return MemoryNeeds(0, _ranged(_WORDS_BYTES), _ranged(_WORDS_BYTES), _FIT, {"code": _WORDS_BYTES})
+    train, evaluate = (_ranged(_WORDS_BYTES, phase) for phase in ("train", "evaluate"))
+    return MemoryNeeds(0, train, evaluate, _FIT, {"code": _WORDS_BYTES})
 
 
 def memory_of(rehearsed: Rehearsed, made: Always, *, trains: bool, on_cpu: bool) -> MemoryNeeds:
-    """Return what a run takes, on a CPU with the code beside its tensors."""
-    evaluating, last = rehearsed.peak(EVALUATION), rehearsed.sizes(EVALUATION) * made.evaluated_widths
-    instants, steps = training_peaks(rehearsed, made) if trains else ({EVALUATION: evaluating}, last)
-    worst, last = max(instants, key=lambda name: instants[name]), last if trains else 0
-    # Blocks of one size after another leave gaps, which the allocator does not give back.
-    slack = 1 + _fitted_to_runs()["slack"] if on_cpu else 1.0
-    evaluating, passing = int(slack * evaluating), int(slack * instants[worst])
-
-    # Copies for gradients are made where a gradient goes through the layers; a head's does not.
-    copies = made.copies * (2 if made.goes_through else 1)
-    always = made.weights + copies + made.values + made.moments + made.kept_states + made.dequantised
-    train = always + passing + (code := _code(steps, made, on_cpu=on_cpu))
-    evaluate = always + evaluating + (prepared := _code(steps + last, made, on_cpu=on_cpu))
-    if evaluate > train:
-        worst, passing, code = EVALUATION, evaluating, prepared
+    """Return what a run takes, on a CPU with the gaps between its tensors and the code beside them."""
+    standing, kind = standing_bytes(made), "quantised" if made.dequantised else made.computes_in
+    moments = made.moments if trains else 0
+    instants = {"evaluate": {EVALUATION: rehearsed.peak(EVALUATION)}}
+    if trains:
+        training = training_peaks(rehearsed, made)
+        # What the optimiser keeps was rehearsed with the passes.
+        instants["train"] = training | {LAST: training[LAST] + moments}
+    worst = {phase: max(own, key=lambda name: own[name]) for phase, own in instants.items()}
+    tensors = {phase: own[worst[phase]] for phase, own in instants.items()}
+    heap = {phase: heap_bytes(rehearsed, phase) if on_cpu else tensors[phase] for phase in instants}
+    most = max(heap, key=lambda phase: heap[phase])
+    code = {phase: int(_fitted_to_runs()["shares"][phase][kind]) if on_cpu else 0 for phase in heap}
+    copies = made.copies * (2 if made.goes_through else 1) if on_cpu else 0
     parts = {
-        "weights": made.weights, "copies of weights": copies, "what is trained": made.values + made.moments,
-        "rows below the lowest branch": made.kept_states, "the pass": passing + made.dequantised, "code": code,
+        "weights": made.weights, "copies of weights": copies, "what is trained": made.values + moments,
+        "rows below the lowest branch": made.kept_states,
+        "the pass": max(0, tensors[most] - copies - moments) + made.dequantised,
+        "gaps": max(0, heap[most] - tensors[most]), "code": code[most],
     }  # fmt: skip
+    needs = {phase: _ranged(standing + heap[phase] + code[phase], phase) for phase in heap}
     return MemoryNeeds(
-        made.load, _ranged(train), _ranged(evaluate), worst, {name: size for name, size in parts.items() if size}
-    )
+        made.load, needs.get("train", needs["evaluate"]), needs["evaluate"], worst[most],
+        {name: size for name, size in parts.items() if size},
+        {phase: standing + heap[phase] for phase in heap}, kind,
+    )  # fmt: skip
 
 
-def training_peaks(rehearsed: Rehearsed, made: Always) -> tuple[dict[str, int], int]:
-    """Return the bytes of training's instants by name, and how many sizes of products training has."""
-    instants = {FORWARD: rehearsed.peak(FORWARD), BACKWARD: rehearsed.peak(BACKWARD), _LAST: made.gradients + made.step}
-    sizes = rehearsed.sizes(FORWARD, BACKWARD)
-    if made.kept_states:
-        # Before the first step all rows go through the layers below the lowest branch, in batches as an evaluation's.
-        instants[_BELOW] = rehearsed.peak(EVALUATION)
-        sizes += rehearsed.sizes(EVALUATION)
-    return instants, sizes * made.widths
+def standing_bytes(made: Always) -> int:
+    """Return the bytes that are there all the time beside what a run allocates."""
+    return made.weights + made.values + made.kept_states + made.dequantised
 
 
-def _code(products: int, made: Always, *, on_cpu: bool) -> int:
-    """Return the bytes of code for so many sizes of products, and of what else a process keeps beside its tensors."""
-    if not on_cpu:
-        return 0
-    fitted = _fitted_to_runs()
-    return int(fitted["always"] + fitted["each_product"][made.computes_in] * min(products, _PRODUCTS_KEPT))
+def heap_bytes(rehearsed: Rehearsed, phase: str) -> int:
+    """Return the bytes of a process's heap in a phase: nothing that was used goes back before its end."""
+    parts = {"evaluate": [EVALUATION], "train": [BELOW, FORWARD, BACKWARD, LAST]}[phase]
+    return max(rehearsed.resident.get(part, 0) for part in parts)
 
 
-def _ranged(value: float) -> Likely:
+def training_peaks(rehearsed: Rehearsed, made: Always) -> dict[str, int]:
+    """Return the bytes of training's instants by name, beside what an optimiser keeps."""
+    instants = {
+        FORWARD: rehearsed.peak(FORWARD), BACKWARD: rehearsed.peak(BACKWARD), LAST: made.gradients + made.step,
+    }  # fmt: skip
+    # Before the first step all rows go through the layers below the lowest branch.
+    return instants | ({BELOW: rehearsed.peak(BELOW)} if made.kept_states else {})
+
+
+def _ranged(value: float, phase: str) -> Likely:
     """Return a figure with its range, by how far runs lay from such figures."""
-    low, middle, high = _measured_ratios()
+    low, middle, high = _measured_ratios(phase)
     return Likely(low * value, middle * value, high * value)
 
 
@@ -154,8 +169,8 @@ def interval(ratios: Sequence[float], share: float = 0.9) -> tuple[float, float,
 
 
 @cache
-def _measured_ratios() -> tuple[float, float, float]:
-    return interval(_fitted_to_runs()["ratios"])
+def _measured_ratios(phase: str) -> tuple[float, float, float]:
+    return interval(_fitted_to_runs()["ratios"][phase])
 
 
 @cache

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from afina.data.tokens.preview import Learned
     from afina.study.devices.elsewhere import DevicePlan
     from afina.study.estimate import CostEstimate
+    from afina.study.needs import Likely
     from afina.study.plan import Run
     from afina.study.study import Study
 
@@ -57,6 +58,14 @@ class Plan:
         return sum(own.train_seconds + own.evaluate_seconds for own in self.estimates)
 
     @property
+    def time(self) -> "Likely":
+        """Return the same as a range: as runs share what a plan is wrong about, their ends are added up."""
+        from afina.study.needs import Likely
+
+        both = [likely for own in self.estimates for likely in (own.time.train, own.time.evaluate)]
+        return Likely(*(sum(getattr(likely, end) for likely in both) for end in ("low", "value", "high")))
+
+    @property
     def peak_memory_bytes(self) -> float:
         """Return the most memory that any run is likely to need: nine of ten need no more."""
         # Runs follow one another, so that the largest counts and not the sum.
@@ -79,7 +88,8 @@ class Plan:
         return {
             "runs": [{"run": own.run.id, **_figures(own)} for own in self.estimates],
             "failed": [{"run": run.id, "error": why} for run, why in self.failed],
-            "seconds": self.seconds, "peak_memory_bytes": self.peak_memory_bytes, "disk_bytes": self.disk_bytes,
+            "seconds": self.seconds, "time": asdict(self.time), "peak_memory_bytes": self.peak_memory_bytes,
+            "disk_bytes": self.disk_bytes,
             "trials_seconds": self.trials_seconds, "race_share": self.race_share,
             "notes": [*self.ahead.notes, *self.ahead.remarks],
         }  # fmt: skip
@@ -112,8 +122,9 @@ class Plan:
 
 
 def _figures(estimate: "CostEstimate") -> dict[str, Any]:
-    figures = {key: value for key, value in vars(estimate).items() if key not in ("run", "memory")}
-    return figures | {"peak_memory_bytes": estimate.peak_memory_bytes, "memory": asdict(estimate.memory)}
+    figures = {key: value for key, value in vars(estimate).items() if key not in ("run", "memory", "time")}
+    likely = {"memory": asdict(estimate.memory), "time": asdict(estimate.time)}
+    return figures | {"peak_memory_bytes": estimate.peak_memory_bytes} | likely
 
 
 def plan(

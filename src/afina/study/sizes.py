@@ -44,8 +44,12 @@ class Sizes:
     """Texts that every evaluation reads beside the rows: passages, say."""
     task: Task | None = None
     """The task, where rows were read."""
-    batch: Tokens | None = None
-    """The longest rows, as many as a batch has, where they were tokenised."""
+    longest_rows: Tokens | None = None
+    """The longest train rows, as many as a batch has, where they were tokenised."""
+    sample: Tokens | None = None
+    """Some of the train rows."""
+    tested: Tokens | None = None
+    """Some of the test rows, the longest among them."""
     lengths: np.ndarray | None = None
     """Tokens of a sample of the rows, where they were counted."""
 
@@ -90,7 +94,8 @@ def sizes_of(config: StudyConfig, spec: DatasetSpec, model: str) -> Sizes:
     return Sizes(
         len(data.train), len(data.test), float(counted.lengths.mean()), counted.most, task.outputs,
         counted.source, task.speaks, task.tags, counted.trained, texts=task.texts,
-        beside=0 if data.passages is None else len(data.passages.texts), task=task, batch=counted.longest,
+        beside=0 if data.passages is None else len(data.passages.texts), task=task, longest_rows=counted.longest,
+        sample=counted.sample, tested=_tested(data.test, config, model, config.length_of(spec), task, tokenizer),
         lengths=counted.lengths,
     )  # fmt: skip
 
@@ -125,6 +130,7 @@ class _Counted(NamedTuple):
     trained: float
     """Share that is trained where it is text."""
     source: str
+    sample: Tokens | None = None
 
 
 def _tokens(rows: Rows, model: str, max_length: int, task: Task, tokenizer: Any, batch: int) -> _Counted:
@@ -145,7 +151,20 @@ def _tokens(rows: Rows, model: str, max_length: int, task: Task, tokenizer: Any,
     most = task.tokenize(tokenizer, rows.take(np.argsort(letters, kind="stable")[-batch:]), limit, apart=apart)
     trained = float(tokens.trained.sum() / tokens.offsets[-1]) if task.writes else 0.0
     longest = max(int(tokens.lengths.max()), int(most.lengths.max()))
-    return _Counted(tokens.lengths, longest, most, trained, f"{len(sample)} rows tokenised")
+    return _Counted(tokens.lengths, longest, most, trained, f"{len(sample)} rows tokenised", tokens)
+
+
+def _tested(rows: Rows, config: StudyConfig, model: str, max_length: int, task: Task, tokenizer: Any) -> Tokens | None:
+    """Tokenise some test rows, those that an evaluation's longest batches have among them; None where none can be."""
+    if rows.pixels is not None or tokenizer is None:
+        return None
+    shape = read_shape(model)
+    ranked = np.argsort([len(text) for text in _whole(rows)], kind="stable")
+    # As many as two batches of the longest, and every so many of the others.
+    most = 2 * config.evaluation_batch_size
+    taken = np.union1d(ranked[-most:], ranked[:: max(1, len(ranked) // most)])
+    limit, apart = min(max_length, context_of(shape)), task.speaks and reads_apart(shape)
+    return task.tokenize(tokenizer, rows.take(taken), limit, apart=apart)
 
 
 def _whole(rows: Rows) -> list[str]:

@@ -9,28 +9,23 @@ import torch
 from torch import nn
 
 from afina.adapters.adapter import Adapter, build_adapter
-from afina.backbone.inputs import random_inputs
 from afina.backbone.load import Backbone
 from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
 from afina.backbone.shapes import shape_backbone
 from afina.backbone.storage.base import STORAGES
 from afina.config import StudyConfig
-from afina.data.tokens.batching import WIDTH_STEP, epoch_batches, padded_width
-from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
 from afina.ops.frozen_linear import copied_bytes
+from afina.study.batches import batch_below, epoch_widths, evaluated_batches, evaluated_shapes, train_batches
 from afina.study.needs import Always
 from afina.study.plan import Run
 from afina.study.rehearsal import Rehearsed, Scene, rehearse
 from afina.study.room import KeptBytes, kept_bytes
 from afina.study.sizes import Sizes
-from afina.study.stand_ins import AnyTask, stand_in_rows
+from afina.study.stand_ins import AnyTask
 from afina.train.passes import lowest_layer
 
 __all__ = ["rehearsed_run", "scene_of", "standing_of"]
-
-_MOST_ROWS = 20_000
-"""Rows of an epoch whose widths are looked at; more have few other ones."""
 
 
 def rehearsed_run(
@@ -48,7 +43,11 @@ def rehearsed_run(
         run, config, shape, sizes, trained, scene.adapter, device=device, precision=precision
     )
     try:
-        return rehearse(replace(scene, kept_inputs=keeping), observer), standing
+        staged = _as_on_cpu(scene, run, config, shape, sizes, standing) if device == "cpu" else scene
+        most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
+        below = batch_below(sizes, config, shape, most) if standing.kept_states else None
+        staged = replace(staged, kept_inputs=keeping, below=below)
+        return rehearse(staged, observer), standing
     except (
         RuntimeError
     ) as error:  # torch's fake tensors do not know every operation, and none whose size numbers decide
@@ -56,6 +55,17 @@ def rehearsed_run(
         raise AfinaError(
             f"what {run.method.name} takes cannot be counted without numbers ({reason}); a run may work all the same."
         ) from error
+
+
+def _as_on_cpu(scene: Scene, run: Run, config: StudyConfig, shape: Any, sizes: Sizes, standing: Always) -> Scene:
+    """Return a scene with what fills a process's heap: more batches, copies of weights, what the optimiser keeps."""
+    most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
+    models = [scene.backbone.model] if sizes.trained else scene.backbone.linear_models
+    return replace(
+        scene, train=train_batches(sizes, config, shape, most), test=evaluated_batches(sizes, config, shape, most),
+        copied=models if standing.copies else (), moments=standing.moments, step=standing.step, widths=standing.widths,
+        evaluated_shapes=standing.evaluated_widths, epochs=config.epochs,
+    )  # fmt: skip
 
 
 def scene_of(
@@ -73,27 +83,12 @@ def scene_of(
     if not adapter.trainable(backbone) and not method.gradient_free:
         raise AfinaError(f"{method.name} has nothing to train: a text's vector has no head.")
     most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
-    at_once = config.evaluation_batch_size
-    evaluated = max(1, min(at_once, max(sizes.train_rows, sizes.test_rows) + sizes.beside))
     task = sizes.task or AnyTask(tags=sizes.tags, chooses=sizes.speaks, writes=sizes.trained > 0)
     return Scene(
-        backbone, adapter, task, _rows(shape, sizes, most, config.batch_size),
-        _rows(shape, sizes, most, evaluated, repeated=True), at_once, micro_batch_size=config.micro_batch_size,
+        backbone, adapter, task, train_batches(sizes, config, shape, most)[:1],
+        evaluated_batches(sizes, config, shape, most)[-1:], micro_batch_size=config.micro_batch_size,
         checkpointing=config.gradient_checkpointing, packing=config.packing == "auto", trains=not method.gradient_free,
         kind=device.partition(":")[0],
-    )  # fmt: skip
-
-
-def _rows(shape: Any, sizes: Sizes, longest: int, count: int, *, repeated: bool = False) -> Tokens:
-    """Return the `count` longest rows, those that were read or such as nobody has read; `repeated` where fewer were read."""
-    if sizes.batch is not None:
-        ranked = np.argsort(-sizes.batch.lengths, kind="stable")
-        return sizes.batch.take(np.resize(ranked, count) if repeated else ranked[:count])
-    inputs = random_inputs(shape, 1, 1, "meta")
-    image = tuple(inputs["pixel_values"].shape[1:]) if "pixel_values" in inputs else ()
-    return stand_in_rows(
-        count * sizes.texts, longest, choices=sizes.classes if sizes.speaks else 0, tagged=sizes.tags,
-        trained=sizes.trained, image=image,
     )  # fmt: skip
 
 
@@ -107,7 +102,7 @@ def standing_of(
     plain = shape_backbone(
         shape, dtype=dtype, speaks=sizes.speaks, tags=sizes.tags, precision=precision, runs_on=device
     )
-    base, steps = plain.model, -(-sizes.train_rows // config.batch_size)
+    base = plain.model
     # What is written goes through the language head without a copy.
     multiplied = [base] if sizes.trained else plain.linear_models
     quantised = [own for own in base.modules() if is_quantised(own)]
@@ -120,8 +115,11 @@ def standing_of(
         gradients=trained.gradients, step=trained.step, dequantised=_largest(quantised) * dtype.itemsize,
         kept_states=_states_below(run, config, sizes, adapter, plain, dtype), load=weights + _file_bytes(shape, plain),
         goes_through=bool(adapter.placed()) or method.owns_backbone,
-        computes_in="float32" if computes == torch.float32 else "bfloat16", widths=_widths(sizes, config, most, steps),
-        evaluated_widths=min(_widths(sizes, config, most, steps), sizes.test_rows),
+        computes_in="float32" if computes == torch.float32 else "bfloat16",
+        widths=len(np.unique(epoch_widths(sizes, config, most)[0])),
+        evaluated_widths=len(
+            {(int(rows), int(width)) for own, _ in evaluated_shapes(sizes, config, most).values() for rows, width in own}
+        ),
     ), [name for name, own in base.named_modules() if keeps_input(own)]  # fmt: skip
 
 
@@ -147,14 +145,3 @@ def _states_below(
     seen = min(sizes.train_rows, config.train_evaluation_limit or sizes.train_rows)
     rows = sizes.train_rows + sizes.test_rows + (seen if seen < sizes.train_rows else 0)
     return int(rows * (1 if first else sizes.tokens) * sizes.sequences) * backbone.anatomy.width * dtype.itemsize
-
-
-def _widths(sizes: Sizes, config: StudyConfig, most: int, steps: int) -> int:
-    """Return how many widths the batches of an epoch have."""
-    if sizes.lengths is None:
-        return min(-(-most // WIDTH_STEP), steps)
-    lengths = np.minimum(sizes.lengths, most)
-    count = min(sizes.train_rows, _MOST_ROWS)
-    drawn = lengths if len(lengths) >= count else np.random.default_rng(0).choice(lengths, count)
-    batches = epoch_batches(drawn[:count], config.batch_size, seed=config.seeds[0], epoch=0)
-    return len({padded_width(int(drawn[rows].max()), 1 << 30) for rows in batches})

@@ -1,6 +1,7 @@
 """Stand-ins for what a rehearsal has no numbers for: a model's tensors, dropout's factors, rows that nobody has read."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Pixels, TaggedTokens, Tokens, WrittenTokens
 from afina.ops.dropout import DropoutSource, Pool
+from afina.ops.frozen_linear import FrozenProduct
+from afina.ops.linear import is_plain_linear
 
-__all__ = ["AnyTask", "FakeDropout", "Keeping", "stand_in_rows", "without_numbers"]
+__all__ = [
+    "AnyTask",
+    "FakeDropout",
+    "Keeping",
+    "stand_in_rows",
+    "unlaid_products",
+    "without_numbers",
+]
 
 
 class FakeDropout(DropoutSource):
@@ -35,6 +45,27 @@ class Keeping(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return gradients[0]
+
+
+class UnlaidProduct(FrozenProduct):
+    """Multiplies by a copy of a frozen weight that has a size and no numbers, made when a real one is."""
+
+    def weight(self, *, back: bool) -> Tensor:
+        if back not in self._made:
+            weight: Tensor = self._module.weight.detach()
+            wanted = (weight.t() if back != self._transposed else weight).contiguous()
+            self._made[back] = torch.empty_like(wanted)
+        return self._made[back]
+
+    @cached_property
+    def _made(self) -> dict[bool, Tensor]:
+        return {}
+
+
+def unlaid_products(models: Iterable[nn.Module]) -> dict[nn.Module, FrozenProduct]:
+    """Return the products that stand for these models' frozen linear layers in a rehearsal."""
+    modules = {id(own): own for model in models for own in model.modules() if is_plain_linear(own)}
+    return {module: UnlaidProduct(module, copies=True) for module in modules.values()}
 
 
 class AnyTask:

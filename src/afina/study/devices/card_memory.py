@@ -26,7 +26,7 @@ def memory_on_card(
     once, often = replayed(events), replayed(events, _WIDTHS)
     most = max(once.most_allocated, 1)
     evaluating = rehearsed.peak(EVALUATION)
-    instants = training_peaks(rehearsed, made)[0] if trains else {EVALUATION: evaluating}
+    instants = training_peaks(rehearsed, made) if trains else {EVALUATION: evaluating}
     worst = max(instants, key=lambda name: instants[name])
     always = made.weights + made.values + made.moments + made.kept_states + made.dequantised
 

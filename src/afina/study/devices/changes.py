@@ -168,7 +168,7 @@ def _at_length(case: Case, length: int) -> tuple[Case, int | None]:
     spec = config.dataset[case.run.dataset]
     specs = [each.model_copy(update={"max_length": length}) if each is spec else each for each in config.dataset]
     less = config.model_copy(update={"max_length": length, "dataset": specs})
-    if sizes.lengths is None and sizes.batch is None:  # a preset's published sizes
+    if sizes.lengths is None and sizes.longest_rows is None:  # a preset's published sizes
         shorter = replace(sizes, tokens=min(sizes.tokens, length), longest=min(sizes.longest, length))
     else:
         shorter = sizes_of(less, specs[case.run.dataset], case.run.model)

@@ -20,7 +20,7 @@ from afina.study.devices.device import Device
 from afina.study.devices.work import added, narrowed, parts_of
 from afina.study.needs import Always, Likely, MemoryNeeds, memory_of
 from afina.study.plan import Run
-from afina.study.rehearsal import BACKWARD, EVALUATION, FORWARD, Rehearsed
+from afina.study.rehearsal import BACKWARD, BELOW, EVALUATION, FORWARD, Rehearsed
 from afina.study.sizes import Sizes
 from afina.study.staging import rehearsed_run
 from afina.train.passes import lowest_layer
@@ -139,7 +139,9 @@ def _with_work(
         return Computed(memory, Work(), 0, Work(), added((row, passed)))
     passed = (sizes.evaluated(test_rows) + sizes.evaluated(seen)) / at_once
     times = (1 - lower) * config.evaluations + lower if once else config.evaluations
-    step = narrowed(parts_of(rehearsed.work, FORWARD, BACKWARD), min(1.0, _mean_width(sizes, config, most) / most))
+    step = narrowed(
+        parts_of(rehearsed.work, BELOW, FORWARD, BACKWARD), min(1.0, _mean_width(sizes, config, most) / most)
+    )
     if once:
         step = added((step, 1.0), (row, -lower * config.batch_size / at_once))
     trainable = adapter.trainable(whole).values()
