@@ -1,5 +1,6 @@
 """Define parts of a study file that rooms below the study know too: a method with its settings, a race."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_serializer
@@ -26,8 +27,17 @@ class MethodSpec(BaseModel):
     @property
     def label(self) -> str:
         """Return what tables call it: the name, with the settings that differ from the study's in brackets."""
-        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.settings.items()))
-        return f"{self.name}({inside})" if inside else self.name
+        return called(self.name, self.settings)
+
+
+def called(name: str, settings: Mapping[str, Any]) -> str:
+    """Return a name with its settings in brackets; a setting that has settings of its own is called so too."""
+    inside = []
+    for key, value in sorted(settings.items()):
+        if isinstance(value, Mapping) and len(value) == 1 and isinstance(inner := next(iter(value.values())), Mapping):
+            value = called(next(iter(value)), inner)
+        inside.append(f"{key}={value}")
+    return f"{name}({', '.join(inside)})" if inside else name
 
 
 class RaceSpec(Checked):

@@ -12,14 +12,18 @@ import pytest
 import afina.audit.bias.run as bias_run
 from afina import api
 from afina.errors import UsageError
-from afina.results.findings.audited import read_audit
-from afina.results.findings.finding import Finding
+from afina.measure.bootstrap import Estimate
+from afina.results.findings.audited import Audited, read_audit
+from afina.results.findings.finding import Finding, Subject
+from afina.results.findings.page import page
+from afina.results.findings.sentence import Sentence
 from afina.results.statistics import holm
 from afina.study.audits import make_audits
 from afina.study.events import Event
 from afina.study.executors.slurm import Slurm
 from afina.study.planned import Ahead
 from afina.study.study import Study
+from browser import browsing, chromium
 from commands import afina as run_afina
 from commands import refused
 from families import WORDS, save_family
@@ -100,6 +104,34 @@ def test_the_report_and_the_audits_page_are_in_its_readers_language(folder: Path
     assert '<a href="audits/bias.html">' in html
     page = (folder / "out/audits/bias.html").read_text(encoding="utf-8")
     assert "Viés" in page and "grupo" in page and "Passar na auditoria" in page
+
+
+def test_a_page_begins_with_what_was_found_and_folds_the_rest() -> None:
+    """Figures stay on one line, also where a column is narrow; nothing is said to be less than nothing."""
+    zero, far = Estimate(-0.0001, -0.0002, 0.1), Estimate(0.25, 0.1, 0.4)
+    made = [
+        Finding(
+            audit="bias", check=name, measured=Sentence(name), on=Sentence("rows"), subject=Subject(name="run"), rows=1200,
+            value=value, found=found, verdict=Sentence(f"{name} it is."), p_value=0.5, p_corrected=0.0001 if found else 1.0,
+        )
+        for name, value, found in (("quiet", zero, False), ("loud", far, True))
+    ]  # fmt: skip
+    html = page(Audited(audit="bias", target="study", findings=made))
+    assert html.index("loud it is.") < html.index("1 more, in which nothing was found") < html.index("quiet it is.")
+    assert '<td data-of="value">0.250 <span class=n>[0.100, 0.400]</span></td>' in html
+    assert "-0.000" not in html and "<span class=n>&lt; 0.001</span>" in html
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_page_is_as_wide_as_what_shows_it(folder: Path, width: int, tmp_path: Path) -> None:
+    with browsing(tmp_path) as browser:
+        browser("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
+        browser("Page.navigate", url=(folder / "out/audits/bias.html").as_uri())
+        browser.until("document.readyState == 'complete'")
+        browser.run("document.querySelectorAll('details').forEach(each => { each.open = true })")
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert not browser.complaints
 
 
 def test_an_audit_is_made_once_and_anew_where_something_is_other(folder: Path) -> None:

@@ -156,6 +156,8 @@ def test_a_study_as_a_whole(study: Path, tmp_path: Path) -> None:
         telling = {"praise": {"good", "great"}, "complaint": {"bad", "late"}}
         for label, own in telling.items():
             assert {word["word"] for word in one["words"][label][:4]} & own, one["words"][label]
+        shown = [word for own in one["words"].values() for word in own]
+        assert all(type(word["texts"]) is int and word["decisive"] <= word["texts"] <= one["rows"] for word in shown)
         assert sum(group["rows"] for group in one["errors"]) == round((1 - one["accuracy"]) * 40)
         for mistake in one["mistakes"]:
             assert mistake["label"] != mistake["prediction"]

@@ -104,6 +104,13 @@ def rule_of(study: Study, mitigate: object) -> GroupRule:
     return GroupRule.model_validate(record["task"]["by_group"])
 
 
+def test_a_run_is_called_by_its_settings_within_settings(study: Study) -> None:
+    assert [run.label for run in study.runs] == [
+        "lora", "lora(mitigate=thresholds(column=sex, equal=selection, fewest=5))",
+        "lora(mitigate=thresholds(equal=selection, fewest=5))",
+    ]  # fmt: skip
+
+
 def test_training_is_what_it_is_without_and_only_answers_differ(study: Study) -> None:
     weights = [
         (study.directory / str(of(study, given).adapter) / "adapter_model.safetensors").read_bytes()

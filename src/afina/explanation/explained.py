@@ -128,11 +128,9 @@ def _notes(
 ) -> list[str]:
     notes = list(predictor.notes)
     if cut := sum(question.cut for question in questions):
-        notes.append(
-            f"{cut} of {len(questions)} texts are longer than the model reads; what was cut off is not explained"
-        )
+        notes.append(f"texts longer than the model reads: {cut} of {len(questions)}; what was cut off is not explained")
     if short := sum(len(question.words) < 2 for question in questions):
-        notes.append(f"{short} of {len(questions)} texts have one word or none, beside which nothing can be compared")
+        notes.append(f"texts of one word or none, beside which nothing can be compared: {short} of {len(questions)}")
     if wrong := sum(not text.converged for text in made):
         notes.append(
             f"in {wrong} of {len(made)} answers the words' values lack more than a tenth of what they should add up to; "

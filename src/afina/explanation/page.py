@@ -49,7 +49,7 @@ def explained_page(all_of: Sequence[Explained], language: str = "en") -> str:
         # One scale for all that stand side by side, or colours could not be compared.
         most = max((abs(value) for _, text_entry in there for value in _all(text_entry)), default=1.0) or 1.0
         cards = "".join(_card(one, text_entry, most, words, several=len(all_of) > 1) for one, text_entry in there)
-        parts.append(f"<h2>{number + 1}</h2><div class=side>{cards}</div>")
+        parts.append(f"<h2>{words('Text {number}', number=number + 1)}</h2><div class=side>{cards}</div>")
     return (
         f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{title}</title><style>{_STYLE}</style></head>'

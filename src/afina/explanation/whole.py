@@ -223,7 +223,7 @@ class _Looked:
         values: dict[tuple[str, str], float] = defaultdict(float)
         for text in texts.values():
             each = _by_word(text)
-            there[text.answer].update(each)
+            there[text.answer].update(each.keys())  # a count of texts: of a mapping it would add the values
             for word in _most(each):
                 decisive[text.answer][word] += 1
                 values[text.answer, word] += each[word]

@@ -23,7 +23,7 @@ td,th{padding:3px 14px 3px 0;text-align:left;border-bottom:1px solid var(--line)
 th{color:var(--soft);font-weight:600}.word{display:flex;gap:8px;align-items:center;font-size:.9rem;min-width:0}
 .word b{flex:1;font-weight:400;overflow-wrap:anywhere}.word i{display:block;height:8px;border-radius:4px;
 background:var(--bar)}
-.word span{flex:0 0 84px}.word em{font-style:normal;color:var(--soft);white-space:nowrap}
+.word span{flex:0 0 84px}.word em{flex:0 0 5.5em;font-style:normal;color:var(--soft);white-space:nowrap}
 details{margin:6px 0;overflow-wrap:anywhere}summary{cursor:pointer}
 """
 
@@ -97,14 +97,14 @@ def _mistake(mistake: SureMistake, words: Words) -> str:
         words("{some} of {of} other runs say the same", some=mistake.agree, of=mistake.others) if mistake.others else ""
     )
     doubt = (
-        f" {words('Look at the label: all of them do.')}" if mistake.others and mistake.agree == mistake.others else ""
+        f"; {words('look at the label: all of them do')}" if mistake.others and mistake.agree == mistake.others else ""
     )
     head = [words(name) for name in ("train row that pulls towards it", "label", "cosine")]
     rows = [(each.text, each.label, words.signed(each.cosine, 2)) for each in mistake.teachers]
     table = _table(head, rows) if rows else ""
     return (
         f"<details open><summary>{escape(summary)}</summary><p>{escape(mistake.text)}</p>"
-        f"<p class=small>{escape(agree)}{escape(doubt)}</p>{table}</details>"
+        f"<p class=small>{escape(agree)}{escape(doubt)}{'.' if agree else ''}</p>{table}</details>"
     )
 
 

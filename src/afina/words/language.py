@@ -70,11 +70,11 @@ class Words:
         """Write a number with grouped thousands, and a decimal comma where the language has one; — for None."""
         if value is None:
             return "—"
-        return self.written(f"{value:,.{digits}f}")
+        return self.written(f"{_no_less_than_nothing(value, digits):,.{digits}f}")
 
     def signed(self, value: float, digits: int = 0) -> str:
         """Write a number with its sign."""
-        return self.written(f"{value:+,.{digits}f}")
+        return self.written(f"{_no_less_than_nothing(value, digits):+,.{digits}f}")
 
     def shortest(self, value: float) -> str:
         """Write a number with as many digits as it needs, ten at most."""
@@ -92,3 +92,8 @@ class Words:
         # Zero has two decimals, as a small number would have many.
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 or value == 0 else 3
         return self.number(value, digits)
+
+
+def _no_less_than_nothing(value: float, digits: int) -> float:
+    """Return a number, and 0 for one that is rounded to it: Python would write -0.00 of what lies a little below."""
+    return value if round(value, digits) else 0

@@ -33,7 +33,8 @@ def finished(drafts: Sequence[Draft]) -> list[Finding]:
     tests = sum(draft.finding.p_value is not None for draft in drafts)
     values = corrected([draft.finding.p_value for draft in drafts])
     for draft, (p, is_found) in zip(drafts, values, strict=True):
-        smallest = None if draft.deviation is None else detectable(draft.deviation, tests)
+        # Where nothing moves in any draw, its spread tells nothing of what would be seen.
+        smallest = detectable(draft.deviation, tests) if draft.deviation else None
         value = draft.finding.value
         # What is real and better than before is no finding: a change that makes a model more accurate, say.
         is_worse = is_found and value is not None and value.value > 0

@@ -20,6 +20,7 @@ _STYLE = """<style>
 .line{width:100%;height:auto;display:block;margin:2px 0 14px}.line text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .line .axis{stroke:var(--line)}.line .base{stroke:var(--soft);stroke-dasharray:5 4}.line .bar{stroke:var(--soft);opacity:.55}
 .line .dot{fill:var(--ink)}.line .path{fill:none;stroke:var(--soft)}.line .alarm{fill:var(--warn);stroke:var(--warn)}
+@media(max-width:640px){.line{min-width:620px}}
 .line .ring{fill:none;stroke:var(--warn);stroke-width:1.6}.line .guess{fill:none;stroke:var(--ink);stroke-width:1.4}
 </style>"""
 
@@ -66,7 +67,12 @@ def _chart(name: str, windows: Sequence[JudgedWindow], words: Words) -> str:
                 f"<circle class={kind} cx={x:.1f} cy={y:.1f} r=3><title>{escape(title)}</title></circle>"
             )
     title = f"<h3>{escape(words(CHANNELS[name].title))}</h3>"
-    return f'{title}<svg class=line viewBox="0 0 {_WIDTH} {_HEIGHT}" role=img>{"".join(parts)}</svg>'
+    return f"{title}{_drawn(parts)}"
+
+
+def _drawn(parts: Sequence[str]) -> str:
+    """Return a chart, which a phone moves sideways: made as narrow as that, nobody could read it."""
+    return f'<div class=wide><svg class=line viewBox="0 0 {_WIDTH} {_HEIGHT}" role=img>{"".join(parts)}</svg></div>'
 
 
 def _base(place: "_Places", number: int, measured: Measured) -> str:
@@ -105,10 +111,7 @@ def _estimated(audit: WatchAudit, words: Words) -> str:
             "most": Figure(100 * audit.shifts.largest_usual, 1), "unchanged": Figure(100 * audit.shifts.unchanged_error, 1),
         },
     )  # fmt: skip
-    return (
-        f"<h3>{escape(words('estimated right answers'))}</h3><p class=soft>{escape(errors.told(words))}</p>"
-        f'<svg class=line viewBox="0 0 {_WIDTH} {_HEIGHT}" role=img>{"".join(parts)}</svg>'
-    )
+    return f"<h3>{escape(words('estimated right answers'))}</h3><p class=soft>{escape(errors.told(words))}</p>{_drawn(parts)}"
 
 
 class _Places:
@@ -116,7 +119,7 @@ class _Places:
 
     def __init__(self, windows: int, low: float, high: float) -> None:
         # A line that is flat has a little room above and below it all the same.
-        room = 0.06 * (high - low) or 0.5 * abs(high) or 1.0
+        room = 0.06 * (high - low) or 0.05 * abs(high) or 0.01
         self.low, self.high, self.windows = low - room, high + room, windows
 
     @property

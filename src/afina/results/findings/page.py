@@ -1,5 +1,6 @@
 """Lay out an audit as one self-contained HTML page: what was found, why, the rows behind it, and what it does not show."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -19,11 +20,21 @@ h2{font-size:1.1rem;margin:34px 0 8px;padding-top:12px;border-top:1px solid var(
 h3{font-size:.95rem;margin:18px 0 4px}.warn{color:var(--warn)}.wide{overflow-x:auto}p{margin:6px 0;overflow-wrap:anywhere}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 td,th{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
-td:first-child,th:first-child{text-align:left;overflow-wrap:anywhere}th{color:var(--soft);font-weight:600}
-table.words td,table.words th{text-align:left;overflow-wrap:anywhere}
-li.found{color:var(--warn)}details{margin:6px 0 14px}summary{cursor:pointer;color:var(--soft)}
+td:first-child,th:first-child{text-align:left}th{color:var(--soft);font-weight:600}.n{white-space:nowrap}
+table.words td,table.words th{text-align:left}table.words td{overflow-wrap:break-word;max-width:34rem}
+@media(max-width:640px){table.words,table.words tbody,table.words tr,table.words td{display:block;max-width:100%}
+table.words tr:first-child{display:none}table.words tr{padding:7px 0;border-bottom:1px solid var(--line)}
+table.words td{border:0;padding:1px 0;overflow-wrap:anywhere}
+table.words td::before{content:attr(data-of) ": ";color:var(--soft)}}
+li.found{color:var(--warn)}details{margin:4px 0}.of{margin:14px 0}summary{cursor:pointer;color:var(--soft)}
 .not{background:var(--wash);padding:10px 16px;border-radius:6px;margin:12px 0}
 """
+
+
+_SHOWN = 4
+"""Tables of an audit's own that are shown at once; more of them are folded, beneath what was found."""
+_FIGURES = re.compile(r"\[-?[\d.,]+[,;] -?[\d.,]+\]|(?:(?:&lt; )?[-+]?\d[\d.,]*%?)$")
+"""An interval, or a number that ends a cell or is one."""
 
 
 def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
@@ -34,16 +45,42 @@ def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
         # Everything from rows and folders is escaped: a training text may hold markup.
         f"<h1>{escape(title)}</h1><p class=soft>{escape(audited.target)}</p>",
         *(f"<p class=warn>{escape(note)}</p>" for note in audited.remarks(words)),
-        html_table(finding_rows(audited.findings, words), kind="words"),
+        html_table(_counted(audited, words)),
     ]
     if claims:
         parts.append(f"<div class=not>{''.join(f'<p>{escape(each)}</p>' for each in claims)}</div>")
     parts.append(drawn)
-    parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in audited.further(words)]
+    further = audited.further(words)
+    if len(further) <= _SHOWN:
+        parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in further]
     for name in dict.fromkeys(each.subject.name for each in audited.findings):
-        parts.append(f"<h2>{escape(name)}</h2>")
-        parts += [_of(each, words) for each in audited.findings if each.subject.name == name]
+        parts += _of_adapter(name, [each for each in audited.findings if each.subject.name == name], words)
+    if len(further) > _SHOWN:
+        parts.append(f"<h2>{escape(words('Further tables'))}</h2>")
+        parts += [_fold(name, html_table(cells)) for name, cells in further]
     return framed(title, parts, words)
+
+
+def _counted(audited: Audited, words: Words) -> Cells:
+    """Return a row for each adapter: how much was tested, and what was found."""
+    cells: Cells = [tuple(map(words, ("adapter", "tests", "found")))]
+    for name in dict.fromkeys(each.subject.name for each in audited.findings):
+        tested = [each for each in audited.findings if each.subject.name == name and each.is_tested]
+        cells.append((name, words.number(len(tested)), words.number(sum(each.found for each in tested))))
+    return cells
+
+
+def _of_adapter(name: str, findings: Sequence[Finding], words: Words) -> list[str]:
+    """Show what was found of one adapter, then, folded, what was not, and all of it as a table."""
+    rows = finding_rows(findings, words)
+    parts = [f"<h2>{escape(name)}</h2>", *(_of(each, words) for each in findings if each.found)]
+    if others := [each for each in findings if not each.found]:
+        title = words("{count} more, in which nothing was found", count=words.number(len(others)))
+        inside = "".join(_of(each, words) for each in others)
+        # Where nothing was found at all, what was looked at is what there is to read.
+        parts.append(_fold(title, inside) if len(others) < len(findings) else inside)
+    table = html_table([row[1:] for row in rows], kind="words")
+    return [*parts, _fold(words("All of it as a table"), table)]
 
 
 def _of(finding: Finding, words: Words) -> str:
@@ -51,10 +88,10 @@ def _of(finding: Finding, words: Words) -> str:
     kind = " class=warn" if finding.found else ""
     parts = [f"<p{kind}>{escape(finding.verdict.told(words))}</p>"]
     if finding.beside:
-        parts.append(_fold(words("beside others"), html_table(beside_rows(finding, words))))
+        parts.append(_fold(words("beside others"), html_table(beside_rows(finding, words), kind="words")))
     if finding.evidence:
         parts.append(_fold(words("rows behind it"), html_table(evidence_rows(finding, words), kind="words")))
-    return "".join(parts)
+    return f"<div class=of>{''.join(parts)}</div>"
 
 
 def _fold(title: str, inside: str) -> str:
@@ -71,9 +108,18 @@ def framed(title: str, parts: Sequence[str], words: Words) -> str:
 
 
 def html_table(rows: Cells, *, kind: str = "") -> str:
-    """Return a table as HTML, all of it escaped; `words` sets every column left."""
+    """Return a table as HTML, all of it escaped; `words` sets every column left, and on a phone a cell under the other."""
     head, *body = rows
     cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
+    of = [f' data-of="{escape(name)}"' if kind == "words" else "" for name in head]
+    lines = "".join(
+        f"<tr>{''.join(f'<td{own}>{_whole(escape(cell))}</td>' for own, cell in zip(of, row, strict=True))}</tr>"
+        for row in body
+    )
     of_kind = f' class="{kind}"' if kind else ""
     return f"<div class=wide><table{of_kind}><tr>{cells}</tr>{lines}</table></div>"
+
+
+def _whole(cell: str) -> str:
+    """Keep a figure on one line: half a number, or half an interval, reads as another."""
+    return _FIGURES.sub(lambda found: f"<span class=n>{found[0]}</span>", cell)
