@@ -40,25 +40,26 @@ _FIGURES = re.compile(r"\[-?[\d.,]+[,;] -?[\d.,]+\]|(?:(?:&lt; )?[-+]?\d[\d.,]*%
 def page(audited: Audited, language: str = "en", *, drawn: str = "") -> str:
     """Return the whole HTML document of an audit, in a language, with what was `drawn` of it as HTML."""
     words = Words(language)
-    title, claims = audited.heading(words), audited.claims(words)
+    heading, claims = audited.heading(words), audited.claims(words)
     parts = [
         # Everything from rows and folders is escaped: a training text may hold markup.
-        f"<h1>{escape(title)}</h1><p class=soft>{escape(audited.target)}</p>",
+        f"<h1>{escape(heading)}</h1><p class=soft>{escape(audited.target)}</p>",
         *(f"<p class=warn>{escape(note)}</p>" for note in audited.remarks(words)),
         html_table(_counted(audited, words)),
     ]
     if claims:
         parts.append(f"<div class=not>{''.join(f'<p>{escape(each)}</p>' for each in claims)}</div>")
     parts.append(drawn)
-    further = audited.further(words)
-    if len(further) <= _SHOWN:
-        parts += [f"<h2>{escape(name)}</h2>{html_table(cells)}" for name, cells in further]
-    for name in dict.fromkeys(each.subject.name for each in audited.findings):
+    names, further = list(dict.fromkeys(each.subject.name for each in audited.findings)), audited.further(words)
+    # Many tables of one adapter each are for who looks for one; those of all stand before.
+    folded = [title for title, _ in further if len(further) > _SHOWN and any(name in title for name in names)]
+    parts += [f"<h2>{escape(title)}</h2>{html_table(cells)}" for title, cells in further if title not in folded]
+    for name in names:
         parts += _of_adapter(name, [each for each in audited.findings if each.subject.name == name], words)
-    if len(further) > _SHOWN:
+    if folded:
         parts.append(f"<h2>{escape(words('Further tables'))}</h2>")
-        parts += [_fold(name, html_table(cells)) for name, cells in further]
-    return framed(title, parts, words)
+        parts += [_fold(title, html_table(cells)) for title, cells in further if title in folded]
+    return framed(heading, parts, words)
 
 
 def _counted(audited: Audited, words: Words) -> Cells:
