@@ -188,6 +188,9 @@ class _Study(Checked):
     """Its signals: `soft` (probabilities), `hard` (answers as labels), `hidden` (states), or `{soft: {temperature: 4}}`."""
     race: RaceSpec | None = None
     """Successive halving over the study's methods, and over ranks and rates if asked, in place of whole runs of all."""
+    fit: bool = False
+    """True changes what leaves results the same where memory has no room for a model's runs as they stand: fewer rows at
+    once (`micro_batch_size`, `evaluation_batch_size`), then `gradient_checkpointing`. What has no room even so is refused."""
     micro_batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Rows of a run computed at once; a step adds up as many micro-batches as its batch needs, and no gradient changes."""
     gradient_checkpointing: bool = False

@@ -1,6 +1,7 @@
 """Jobs for executors: a process of its own imports them by their module, as it cannot those of a test file."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -37,3 +38,11 @@ def dies_once(argument: list[str], send: Send) -> tuple[int, list[str]]:
     send({"kind": "here", "argument": list(argument)})
     argument.append("alive")
     return os.getpid(), argument
+
+
+def limited(argument: tuple[Any, Any, float], send: Any) -> Any:
+    """Carry a job out in a process that may take no more than so many bytes beyond what it has."""
+    target, given, room = argument
+    held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * int(held.split()[1]) + int(room), resource.RLIM_INFINITY))
+    return target(given, send)

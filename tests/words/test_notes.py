@@ -28,6 +28,8 @@ WRITTEN_OUT = (
     "study/planned.py",
     "study/devices/elsewhere.py",
     "study/less.py",
+    "study/fit.py",
+    "study/chosen.py",
     "study/units.py",
     "study/executors/accelerate.py",
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),

@@ -62,6 +62,7 @@ def plan(
     else:
         _show(console, planned.estimates, words)
         _show_sums(console, planned, words)
+        _show_changes(console, planned, words)
     # Once for a method on a model, as all its seeds fail alike.
     failed = [*planned.failed, *(entry for machine in planned.machines for entry in machine.failed)]
     for run, why in {run.label + run.model: (run, why) for run, why in failed}.values():
@@ -149,6 +150,25 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
         )  # fmt: skip
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
+
+
+def _show_changes(console: "Console", planned: "Plan", words: "Words") -> None:
+    """Say which runs may not fit into the memory that is free here, and what to change of them."""
+    from afina.cli.plan_changes import said_changes
+
+    cramped = {own.run.label: planned.changes[own.run.id] for own in planned.estimates if own.run.id in planned.changes}
+    if not cramped:
+        return
+    free = words.number((planned.free_bytes or 0.0) / 1e9, 2)
+    console.print(
+        words(
+            "{memory} GB are free here, which may be too little for {methods}.", memory=free, methods=", ".join(cramped)
+        ),
+        soft_wrap=True,
+    )
+    for label, changes in cramped.items():
+        for sentence in said_changes(label, changes, words):
+            note(console, sentence)
 
 
 def _memory(likely: "Likely", words: "Words") -> str:

@@ -75,6 +75,8 @@ class Resolved(JsonObject):
     """Data sets as a model reads them, by model and data set (`study.data.data_key`)."""
     models: Key[Mapping[str, Mapping[str, Digest]] | None] = Key(None)
     """Digests of a model's parts, by model and part; None in a folder from before they were taken."""
+    fitted: Key[Mapping[str, Mapping[str, Any]]] = Key({})
+    """Keys of the study that `fit: true` changed, by model; none changes what is learned."""
     runs: Key[Mapping[str, SettledRun]] = Key({}, read=_runs)
 
 

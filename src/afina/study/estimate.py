@@ -25,7 +25,7 @@ from afina.study.staging import rehearsed_run
 from afina.study.time_needs import TimeNeeds, time_of
 from afina.study.timed_layers import TimedStep, measured_depth, timed_layers
 
-__all__ = ["CostEstimate", "Sizes", "estimate_study"]
+__all__ = ["CostEstimate", "Sizes", "device_of", "estimate_study"]
 
 _NOTHING = Likely(0.0, 0.0, 0.0)
 _TWO_CLASSES = Sizes(0, 0, 0.0, 0, 2, "")
@@ -58,7 +58,7 @@ def estimate_study(
 
     Seeds of one cell share one estimate. Raises `UsageError` for a model or data set that is nowhere.
     """
-    device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(config)
     shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
     cells = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
     sizes = {(model, index): sizes_of(config, spec, model) for model, index, spec in cells}
@@ -86,6 +86,11 @@ def estimate_study(
             continue
         estimates.append(CostEstimate(**{**vars(done[key]), "run": run}))
     return estimates, failed
+
+
+def device_of(config: StudyConfig) -> str:
+    """Return the kind of device that a study's runs are on here."""
+    return config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _estimate(

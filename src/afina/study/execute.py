@@ -31,7 +31,10 @@ __all__ = ["FAILED", "ending", "explain", "locked", "run_apart", "serve", "start
 
 FAILED = "failed"
 
-_SHORT = re.compile("not enough memory|can(no|')t allocate memory|out of memory|bad_alloc", re.IGNORECASE)
+_SHORT = re.compile(
+    "not enough memory|can(no|')t allocate memory|out of memory|bad_alloc|could not create a primitive(?! desc)",
+    re.IGNORECASE,
+)
 """The words of torch and of oneDNN where memory is short: they raise plain RuntimeErrors."""
 _KILLS = Path("/proc/vmstat")
 """Linux's counters, of which one is how many processes it killed for want of memory."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
     from afina.data.tokens.preview import Learned
+    from afina.study.devices.changes import Change
     from afina.study.devices.elsewhere import DevicePlan
     from afina.study.estimate import CostEstimate
     from afina.study.needs import Likely
@@ -48,6 +49,10 @@ class Plan:
     """Seconds that these trials take."""
     race_share: float | None = None
     """The share of all training steps that a race leaves; None without one."""
+    free_bytes: float | None = None
+    """This machine's free memory as it was planned."""
+    changes: "Mapping[str, Sequence[Change]]" = field(default_factory=dict)
+    """The changes with which a run would fit into it that may not, by run, the least painful first."""
     machines: "Sequence[DevicePlan]" = ()
     """The same on other machines, where some were asked for: then nothing is planned for this one."""
 
@@ -91,6 +96,8 @@ class Plan:
             "seconds": self.seconds, "time": asdict(self.time), "peak_memory_bytes": self.peak_memory_bytes,
             "disk_bytes": self.disk_bytes,
             "trials_seconds": self.trials_seconds, "race_share": self.race_share,
+            "free_bytes": self.free_bytes,
+            "changes": {run: [change.as_dict() for change in own] for run, own in self.changes.items()},
             "notes": [*self.ahead.notes, *self.ahead.remarks],
         }  # fmt: skip
 
@@ -154,7 +161,8 @@ def plan(
     # Before torch: what is wrong with the data is said at once.
     notes = read_ahead(config, presets=False)
     from afina.ops.allocator import keep_freed_memory
-    from afina.study.estimate import estimate_study
+    from afina.study.devices.here import changes_here, room_here
+    from afina.study.estimate import device_of, estimate_study
     from afina.study.plan import remarks
     from afina.study.preview import preview
     from afina.study.race import share_of_steps
@@ -170,7 +178,12 @@ def plan(
     # Only what can run is raced.
     share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
     seconds = trials_seconds(config, estimates)
-    return Plan(estimates, failed, known, len(config.search_factors) if seconds else 0, seconds, share)
+    # What a run needs beside this process is what is free now.
+    device = device_of(config)
+    room = room_here(device)
+    changes = changes_here(config, estimates, room, device, tell)
+    rates = len(config.search_factors) if seconds else 0
+    return Plan(estimates, failed, known, rates, seconds, share, room.most, changes)
 
 
 def _uncounted(config: StudyConfig) -> list[str]:

@@ -16,11 +16,13 @@ from afina.results.results_jsonl import append_result
 from afina.results.study_file import ChosenPrecision, Resolved
 from afina.study import events
 from afina.study.audits import carry_out_audits, make_audits
+from afina.study.chosen import chosen_precisions, fitted
 from afina.study.cohorts import Cohort, plan_cohorts
 from afina.study.data import data_key
 from afina.study.events import Observer
 from afina.study.execute import locked
 from afina.study.executors.base import Executor, make_executor
+from afina.study.fit import Fitted
 from afina.study.given_data import with_files
 from afina.study.mitigated import seen_by_runs, with_rate
 from afina.study.originals import Originals, check_data, model_digests, refuse_other_data, refuse_other_models
@@ -44,7 +46,7 @@ __all__ = ["Study"]
 
 _NOT_SHARED = {
     "model", "dataset", "methods", "seeds", "learning_rate", "search_factors", "race", "rank", "targets", "cohort",
-    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor", "watch_reference", "audits",
+    "mix_datasets", "checkpoint_seconds", "evaluate", "report_to", "executor", "watch_reference", "audits", "fit",
 }  # fmt: skip
 """Keys of a study in which runs that are compared may differ, or which change no result."""
 
@@ -74,6 +76,7 @@ class Study:
         self.audits = make_audits(() if on_validation else self.config.audits or ())
         self._folder = StudyFolder(self.directory, self.config)
         self._seen: dict[str, PreparedData] = {}
+        self._fitted = Fitted()
         self.originals: Originals | None = None
         """Digests of the files of models and data; None until the study runs."""
         self.cache = self.directory / "cache"
@@ -157,11 +160,15 @@ class Study:
         )
         self.runs = [with_rate(self.config, run, self._seen.get(run.id)) for run in self.runs]
         left = [run for run in self.runs if run.id not in finished]
-        precision = self._choose_precision(left, prepared, observer)
+        # What was chosen once stays, so that runs of a later start are comparable with the earlier ones.
+        settled_before = self._folder.resolved()
+        asked = self.config, self.runs, left, settled_before
+        precision = chosen_precisions(*asked, prepared, self._device(), self.executor, observer)
+        self._fitted = fitted(*asked, precision, self._device(), self.executor, observer)
         self._folder.write_resolved(
             # A model of the hub is here by now, at least its configuration and tokenizer.
             device=self._device(), models=self._digests(self.originals),
-            precision=precision, prepared=prepared, runs=self.runs,
+            precision=precision, prepared=prepared, runs=self.runs, fitted=self._fitted.settings,
         )  # fmt: skip
         self._carry_out(left, prepared, precision, observer)
         carry_out_audits(self.directory, self.audits, self.executor, observer, self.originals, self.config)
@@ -208,8 +215,10 @@ class Study:
 
         def job(run: Run) -> "Job":
             key = run.model, run.dataset
-            return replace(self._job(run, self._seen[run.id], precision[run.model].precision), taught=taught.get(key))
+            made = self._job(run, self._seen[run.id], precision[run.model].precision)
+            return self._fitted.job(replace(made, taught=taught.get(key)))
 
+        left = self._fitted.refuse(left, job, self.directory, observer)
         waiting, done = {run.id for run in left}, len(self.runs) - len(left)
 
         def work(unit: Run | Cohort, tell: Observer) -> tuple[list["Result"], bool]:
@@ -318,31 +327,6 @@ class Study:
 
     def _device(self) -> str:
         return self.executor.device(self.config.device)
-
-    def _choose_precision(
-        self, left: list[Run], prepared: Mapping[tuple[str, int], PreparedData], observer: Observer
-    ) -> dict[str, ChosenPrecision]:
-        """Return, by model, the precision and why; what an earlier start of this study chose stays chosen."""
-        # What was timed once stays, so that runs of a later start are comparable with the earlier ones.
-        stored = self._folder.resolved().precision
-        chosen: dict[str, ChosenPrecision] = {}
-        for model in dict.fromkeys(run.model for run in left):
-            if self.config.precision != "auto":
-                chosen[model] = ChosenPrecision.made(precision=self.config.precision, reason="the study says so")
-            elif model in stored:
-                chosen[model] = stored[model]
-            else:
-                from afina.study.worker import choose_precision_for
-
-                wanted = sorted({run.method.precision_on("auto") for run in self.runs})
-                # The longest of its data sets decides, as precisions differ by the size of products.
-                length = max(entry.median_length for (name, _), entry in prepared.items() if name == model)
-                chosen[model] = self.executor.submit(choose_precision_for, {
-                    "model": model, "device": self._device(), "batch_size": self.config.batch_size, "length": length,
-                    "trust_remote_code": self.config.trust_remote_code,
-                    "wanted": wanted,
-                }, observer)  # fmt: skip
-        return chosen
 
     def _protocol(self, precision: str) -> dict[str, Any]:
         """Return what results have to share to be compared, beside data, evaluator, versions and hardware."""

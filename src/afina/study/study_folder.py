@@ -24,7 +24,7 @@ from afina.whole_file import write_text
 
 __all__ = ["StudyFolder", "disk_errors"]
 
-_MAY_CHANGE = {"audits", "executor", "report_to", "watch_reference"}
+_MAY_CHANGE = {"audits", "fit", "executor", "report_to", "watch_reference"}
 """Keys that change nothing of what is computed: a study goes on with others than it began with."""
 
 
@@ -125,6 +125,7 @@ class StudyFolder:
     def write_resolved(
         self, *, device: str, models: Mapping[str, Mapping[str, str]], precision: Mapping[str, ChosenPrecision],
         prepared: Mapping[tuple[str, int], PreparedData], runs: Sequence[Run],
+        fitted: Mapping[str, Mapping[str, Any]],
     ) -> None:  # fmt: skip
         """Write what this start settled, beside what earlier ones did of other models and data sets."""
         # A later start may touch a part of the grid alone: what earlier ones settled of the rest is carried over.
@@ -140,7 +141,7 @@ class StudyFolder:
         resolved = Resolved.made(
             before, versions=versions(), hardware=hardware(), device=device, models={**(before.models or {}), **models},
             precision={**before.precision, **precision}, data={**before.data, **data},
-            runs={run.id: _settled(run) for run in runs},
+            runs={run.id: _settled(run) for run in runs}, fitted={**before.fitted, **fitted},
         )  # fmt: skip
         self._write(StudyFile.made(read_study_file(self.path), resolved=resolved))
 

@@ -22,8 +22,10 @@ from afina.results.result import Result
 from afina.results.study_file import ChosenPrecision
 from afina.study.carry_out import CohortJob, carry_out, carry_out_cohort
 from afina.study.cohort_plan import CohortOutcome, Costs, TimedSharing
+from afina.study.devices.here import fit
 from afina.study.events import Observer, Precision, Profile
 from afina.study.execute import locked
+from afina.study.fit import FitJob
 from afina.study.job import Job
 from afina.study.precision import choose_precision
 from afina.study.profile import profile_run
@@ -33,7 +35,7 @@ from afina.study.teach import TeachJob, teach
 
 __all__ = [
     "TeachJob", "carry_out_cohort_job", "carry_out_job", "choose_precision_for",
-    "choose_together_for", "members_that_fit_for", "profile_job", "teach_job",
+    "choose_together_for", "fit_for", "members_that_fit_for", "profile_job", "teach_job",
 ]  # fmt: skip
 
 _ = (pyarrow, torch, transformers, afina)
@@ -78,6 +80,11 @@ def choose_together_for(jobs: Sequence[Job], send: Observer) -> TimedSharing:
 def members_that_fit_for(jobs: Sequence[Job], send: Observer) -> list[int]:
     """Call `members_that_fit` in a process of its own."""
     return members_that_fit(jobs, send)
+
+
+def fit_for(job: FitJob, send: Observer) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Call `fit` in a process of its own."""
+    return fit(job, send)
 
 
 def choose_precision_for(argument: Mapping[str, Any], send: Observer) -> ChosenPrecision:

@@ -3,6 +3,7 @@
 __all__ = ["PLAN_NOTES", "PORTUGUESE"]
 
 PORTUGUESE = {
+    "{memory} GB are free here, which may be too little for {methods}.": "Aqui há {memory} GB livres, o que pode ser pouco para {methods}.",
     "{method}: nothing that was tried makes it fit.": "{method}: nada do que foi tentado o faz caber.",
     "{method} does not fit even with {settings} ({memory}).": "{method} não cabe nem com {settings} ({memory}).",
     "{method} fits with {settings} ({memory})": "{method} cabe com {settings} ({memory})",
@@ -28,6 +29,8 @@ PORTUGUESE = {
 }
 
 PLAN_NOTES = {
+    "fit: {model} is trained with {settings}, as memory has no room for all of its runs otherwise.": "fit: {model} é treinado com {settings}, porque de outro modo a memória não tem lugar para todas as suas execuções.",
+    "{label}: memory has no room for all its model's runs (fit: true), so it ran with {settings}: memory and time are of that, what it learns is the same but for draws of dropout.": "{label}: a memória não tem lugar para todas as execuções do modelo (fit: true), por isso rodou com {settings}: memória e tempo são disso, o que aprende é o mesmo, salvo sorteios do dropout.",
     "{device} has no bfloat16 of its own: torch imitates it, which is slower than float32; fp16 or fp32 are better there.": "{device} não tem bfloat16 próprio: o torch o imita, o que é mais lento que float32; lá é melhor usar fp16 ou fp32.",
     "{device} has no bfloat16 of its own; the runs are planned in {list}.": "{device} não tem bfloat16 próprio; as execuções são planejadas em {list}.",
     "precision: auto times steps where it runs; on {device} it is taken to be {list}.": "precision: auto cronometra passos onde roda; em {device} supõe-se que seja {list}.",

@@ -100,11 +100,26 @@ def computed(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: De
             run, less, shape, sizes, device=device.kind, precision=precision, observer=events
         )
     if device.kind == "cpu":
-        memory = memory_of(rehearsed, made, trains=not free, on_cpu=True)
+        memory = _from_tensors(memory_of(rehearsed, made, trains=not free, on_cpu=True), rehearsed, made)
     else:
         memory = memory_on_card(rehearsed, made, events.events, trains=not free)
     work = {part: added((own, 1.0 if part == EVALUATION else times)) for part, own in rehearsed.work.items()}
     return _with_work(run, config, shape, sizes, precision, replace(rehearsed, work=work), made, memory)
+
+
+def _from_tensors(memory: MemoryNeeds, rehearsed: Rehearsed, made: Always) -> MemoryNeeds:
+    """Return what a run takes of a computer's memory from its tensors alone on: what lies beside them may be less there.
+
+    So a run that is refused has no room, whatever the machine's libraries keep.
+    """
+    always = made.weights + made.values + made.kept_states  # moments are rehearsed with the passes
+
+    def beginning(likely: Likely, *parts: str) -> Likely:
+        return replace(likely, low=min(likely.low, always + rehearsed.peak(*parts)))
+
+    return replace(
+        memory, train=beginning(memory.train, FORWARD, BACKWARD), evaluate=beginning(memory.evaluate, EVALUATION)
+    )  # fmt: skip
 
 
 def _two_micro_batches(config: StudyConfig) -> tuple[StudyConfig, float]:
