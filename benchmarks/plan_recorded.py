@@ -100,11 +100,12 @@ def ratios(runs: Runs, phase: str, what: str, fit: Fit, said: Callable[..., floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--runs", type=Path, help="what benchmarks/plan.py wrote; left out, the last record is fitted anew"
+        "--runs", type=Path, nargs="+", help="what benchmarks/plan.py wrote; left out, the last record is fitted anew"
     )
     options = parser.parse_args()
     if options.runs is not None:
-        write_record(RECORD, runs=of_record(json.loads(options.runs.read_text())["runs"]))
+        runs = [run for path in options.runs for run in json.loads(path.read_text())["runs"]]
+        write_record(RECORD, runs=of_record(runs))
     runs = json.loads(RECORD.read_text())["runs"]
     for what, fit, said in (("memory", fitted_memory, memory_said), ("time", fitted_time, time_said)):
         found: dict[str, Any] = {"source": "benchmarks/plan_recorded.py", "shares": {}, "ratios": {}}

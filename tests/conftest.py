@@ -1,12 +1,9 @@
 """Fixtures that several test files share."""
 
-import atexit
 import gc
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -26,9 +23,6 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("AFINA_EXECUTOR", "in-process")
 # What an adapter takes is measured in a process of its own, seconds for each export; tests of that ask for it.
 os.environ.setdefault("AFINA_EXPORT_COSTS", "0")
-# What plans measure of this machine is kept for other tests, and not where a person's is.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="afina-tests-")
-atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: small models on more threads each wait for one another, seven times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -58,6 +58,8 @@ def evaluated_batches(sizes: Sizes, config: StudyConfig, shape: Any, most: int) 
     for rows, count in ((sizes.sample, trained), (sizes.tested, sizes.test_rows)):
         at_once = max(1, min(config.evaluation_batch_size, count + sizes.beside))
         if rows is None:
+            if chosen:
+                break  # those of another split are of the same sizes
             made = _unread(shape, sizes, most, at_once, _EVALUATED)
             for batch in made[::-1]:
                 evaluated = batch.evaluated()
