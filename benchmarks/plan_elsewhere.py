@@ -55,7 +55,9 @@ def published(path: Path) -> list[dict[str, Any]]:
              "epochs": 3, "batch_size": 6, "rank": 4, "targets": ["query", "value"], "max_length": 512, "precision": "fp32"},
             "the published protocol",
         )  # fmt: skip
-        sizes = replace(sizes_of(config, config.dataset[0], name), tokens=512.0, longest=512, lengths=None, batch=None)
+        sizes = replace(
+            sizes_of(config, config.dataset[0], name), tokens=512.0, longest=512, lengths=None, longest_rows=None
+        )
         minutes = {method: 60.0 * row[column] for method, row in told["train_minutes"].items()}
         runs += held(config, "A100 80GB", sizes, minutes, model=model, dataset=dataset)
     return runs

@@ -14,6 +14,7 @@ from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, wei
 from afina.backbone.shapes import shape_backbone
 from afina.backbone.storage.base import STORAGES
 from afina.config import StudyConfig
+from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
 from afina.ops.frozen_linear import copied_bytes
 from afina.study.batches import batch_below, epoch_widths, evaluated_batches, evaluated_shapes, train_batches
@@ -86,10 +87,15 @@ def scene_of(
     task = sizes.task or AnyTask(tags=sizes.tags, chooses=sizes.speaks, writes=sizes.trained > 0)
     return Scene(
         backbone, adapter, task, train_batches(sizes, config, shape, most)[:1],
-        evaluated_batches(sizes, config, shape, most)[-1:], micro_batch_size=config.micro_batch_size,
+        [max(evaluated_batches(sizes, config, shape, most), key=_padded)], micro_batch_size=config.micro_batch_size,
         checkpointing=config.gradient_checkpointing, packing=config.packing == "auto", trains=not method.gradient_free,
         kind=device.partition(":")[0],
     )  # fmt: skip
+
+
+def _padded(rows: Tokens) -> int:
+    """Return the tokens of a batch, padding included: the last one may have the longest rows and be small."""
+    return len(rows) * int(rows.lengths.max())
 
 
 def standing_of(

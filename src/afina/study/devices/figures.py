@@ -143,16 +143,17 @@ def _with_work(
     layers, most = whole.anatomy.layer_count, min(config.length_of(config.dataset[run.dataset]), sizes.longest)
     train_rows, test_rows = sizes.train_rows, sizes.test_rows
 
-    # Of an evaluation's longest batch to a row of mean length.
-    at_once = max(1, min(config.evaluation_batch_size, max(train_rows, test_rows) + sizes.beside))
-    row = narrowed(added((rehearsed.work.get(EVALUATION, Work()), 1.0)), min(1.0, sizes.tokens / most))
+    # Of an evaluation's longest batch to rows of mean length.
+    longest = max(rehearsed.evaluations, key=lambda batch: batch.tokens)
+    at_once = longest.rows / (sizes.sequences if sizes.speaks else 1)
+    row = narrowed(longest.work[EVALUATION], min(1.0, sizes.tokens / longest.width))
     lower = 0.0 if method.owns_backbone or _has_no_trunk(whole) else min(lowest_layer(adapter), layers) / layers
     once = bool(made.kept_states)  # what the layers below make of a row is computed once
     seen = min(train_rows, config.train_evaluation_limit or train_rows)
     if method.gradient_free:
-        passed = sum(sizes.evaluated(rows) for rows in (train_rows, test_rows)) / at_once
+        passed = (train_rows + test_rows + 2 * sizes.beside) / at_once
         return Computed(memory, Work(), 0, Work(), added((row, passed)))
-    passed = (sizes.evaluated(test_rows) + sizes.evaluated(seen)) / at_once
+    passed = (test_rows + seen + 2 * sizes.beside) / at_once
     times = (1 - lower) * config.evaluations + lower if once else config.evaluations
     step = narrowed(
         parts_of(rehearsed.work, BELOW, FORWARD, BACKWARD), min(1.0, _mean_width(sizes, config, most) / most)
