@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -39,8 +40,9 @@ def written(folder: Path, **changed: Any) -> Path:
 
 @pytest.fixture
 def study(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> dict[str, Any]:
-    without_dropout(family_folder("bert"))
-    return settings(family_folder, csv_folder, methods=[{"lora": {"dropout": 0.0}}], train_limit=30, **AT_EVERY_STEP)
+    keys = settings(family_folder, csv_folder, methods=[{"lora": {"dropout": 0.0}}], train_limit=30, **AT_EVERY_STEP)
+    # A copy, as other tests have the folder too.
+    return keys | {"model": str(without_dropout(Path(shutil.copytree(keys["model"], tmp_path / "model"))))}
 
 
 def weights(folder: Path) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_one_change_is_for_all_runs_of_a_model_and_what_has_no_room_is_refused(
     assert "a memória não tem lugar para todas as execuções" in page
     assert afina.Study(tmp_path / "fit", **keys).run()[0].fitted == results[0].fitted  # and stays as it was
 
-    with_room(monkeypatch, Room(1e6, 1e6))
+    with_room(monkeypatch, Room(1e4, 1e4))  # less than the weights
     results = Study(tmp_path / "none", executor=InProcess(), **keys).run()
     assert {result.status for result in results} == {"failed"}
     assert all("GB at least" in str(result.error) and not result.unfinished for result in results)

@@ -155,7 +155,7 @@ def evaluate(
     """
     # Before anything heavy is imported, as the measurement may take hours and its file could not be written.
     _check_out(out, (adapter, *text, *answers, *tasks), force=force)
-    from afina.api.prediction import opened_by
+    from afina.api.prediction import opened
     from afina.evaluation.answers import Answering
     from afina.evaluation.evaluate import Battery
     from afina.evaluation.evaluate import evaluate as measure
@@ -167,13 +167,12 @@ def evaluate(
         text=text, answers=answers, tasks=tasks, column=column, answering=answering or Answering(), fewshot=fewshot,
         chat=chat, limit=limit, trust_tasks=trust_tasks,
     )  # fmt: skip
-    loading = Loading(
-        model=model, device=device, precision=precision, trust_remote_code=trust_remote_code, offload=offload
-    )
+    at: dict[str, Any] = {"model": model, "precision": precision, "device": device, "offload": offload}
     # What was exported is asked in its runtime, without the base, so that there is nothing to compare it with.
     if is_run(adapter):
-        evaluation = _evaluated(opened_by(adapter, loading), battery, context=context, tell=tell)
+        evaluation = _evaluated(opened(adapter, **at), battery, context=context, tell=tell)
     else:
+        loading = Loading(trust_remote_code=trust_remote_code, **at)
         evaluation = measure(
             adapter, battery, against_base=against_base, loading=loading, batch_size=batch_size, context=context, tell=tell,
         )  # fmt: skip

@@ -49,14 +49,14 @@ def chat(
     return made
 
 
-def loaded_from(adapter: str | Path, **settings: Any) -> Any:
+def loaded_from(adapter: str | Path, *, trust_remote_code: bool, **settings: Any) -> Any:
     """Load an adapter on its base by the settings of `Loading`, or open what was exported in its runtime."""
     from afina.export.runtime import is_run
+
+    if is_run(adapter):
+        from afina.api.prediction import opened
+
+        return opened(adapter, **settings)
     from afina.predictor.loading import Loading
 
-    loading = Loading(**settings)
-    if is_run(adapter):
-        from afina.api.prediction import opened_by
-
-        return opened_by(adapter, loading)
-    return loading.load(adapter)
+    return Loading(trust_remote_code=trust_remote_code, **settings).load(adapter)

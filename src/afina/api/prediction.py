@@ -83,7 +83,14 @@ def _answering(adapter: "Predictor | str | Path", loading: "Loading", one: str |
     from afina.export.runtime import is_run
 
     if isinstance(adapter, str | Path) and is_run(adapter):
-        return opened_by(adapter, loading, one=one)
+        return opened(
+            adapter,
+            model=loading.model,
+            precision=loading.precision,
+            device=loading.device,
+            offload=loading.offload,
+            one=one,
+        )
     # Of what is no export there is only one that could answer.
     if one is not None:
         raise UsageError(f"{adapter} is no export of several adapters: leave out --adapter {one}.")
@@ -92,7 +99,7 @@ def _answering(adapter: "Predictor | str | Path", loading: "Loading", one: str |
 
 def opened(
     place: str | Path, *, model: str | None = None, precision: str | None = None, device: str = "auto",
-    one: str | None = None,
+    offload: str | None = None, one: str | None = None,
 ) -> "OpenedExport":  # fmt: skip
     """Open what was exported in its runtime; `model` is the base's file of an adapter alone, `one` is which of several.
 
@@ -105,16 +112,9 @@ def opened(
         raise UsageError(f"{place} is an export, and runs on the processor here: it takes no --device {device}.")
     if precision is not None:
         raise UsageError(f"{place} is an export, which holds its weights as they are: it takes no --precision.")
+    if offload is not None:
+        raise UsageError(f"{place} is an export, which its runtime reads: it takes no --offload {offload}.")
     return open_export(place, base=model, adapter=one)
-
-
-def opened_by(place: str | Path, loading: "Loading", *, one: str | None = None) -> "OpenedExport":
-    """Open an export by the settings that load adapters; raises `UsageError` for those that it has no use for."""
-    from afina.errors import UsageError
-
-    if loading.offload is not None:
-        raise UsageError(f"{place} is an export, which its runtime reads: it takes no --offload {loading.offload}.")
-    return opened(place, model=loading.model, precision=loading.precision, device=loading.device, one=one)
 
 
 def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: str | None) -> "Asked":
