@@ -24,10 +24,12 @@ __all__ = [
     "interval",
     "memory_of",
     "memory_of_words",
+    "ranged",
+    "shares_of",
     "standing_bytes",
 ]
 
-_FIT = "the fit"
+_FIT, _MEMORY = "the fit", "memory"
 _WORDS_BYTES = 200_000_000
 """Bytes of a run that loads no model: scikit-learn, and texts."""
 
@@ -97,7 +99,7 @@ class MemoryNeeds:
 
 def memory_of_words() -> MemoryNeeds:
     """Return what a run takes that looks at words, and loads no model."""
-    train, evaluate = (_ranged(_WORDS_BYTES, phase) for phase in ("train", "evaluate"))
+    train, evaluate = (ranged(_WORDS_BYTES, _MEMORY, phase) for phase in ("train", "evaluate"))
     return MemoryNeeds(0, train, evaluate, _FIT, {"code": _WORDS_BYTES})
 
 
@@ -114,7 +116,7 @@ def memory_of(rehearsed: Rehearsed, made: Always, *, trains: bool, on_cpu: bool)
     tensors = {phase: own[worst[phase]] for phase, own in instants.items()}
     heap = {phase: heap_bytes(rehearsed, phase) if on_cpu else tensors[phase] for phase in instants}
     most = max(heap, key=lambda phase: heap[phase])
-    code = {phase: int(_fitted_to_runs()["shares"][phase][kind]) if on_cpu else 0 for phase in heap}
+    code = {phase: int(shares_of(_MEMORY, phase)[kind]) if on_cpu else 0 for phase in heap}
     copies = made.copies * (2 if made.goes_through else 1) if on_cpu else 0
     parts = {
         "weights": made.weights, "copies of weights": copies, "what is trained": made.values + moments,
@@ -122,7 +124,7 @@ def memory_of(rehearsed: Rehearsed, made: Always, *, trains: bool, on_cpu: bool)
         "the pass": max(0, tensors[most] - copies - moments) + made.dequantised,
         "gaps": max(0, heap[most] - tensors[most]), "code": code[most],
     }  # fmt: skip
-    needs = {phase: _ranged(standing + heap[phase] + code[phase], phase) for phase in heap}
+    needs = {phase: ranged(standing + heap[phase] + code[phase], _MEMORY, phase) for phase in heap}
     return MemoryNeeds(
         made.load, needs.get("train", needs["evaluate"]), needs["evaluate"], worst[most],
         {name: size for name, size in parts.items() if size},
@@ -150,9 +152,9 @@ def training_peaks(rehearsed: Rehearsed, made: Always) -> dict[str, int]:
     return instants | ({BELOW: rehearsed.peak(BELOW)} if made.kept_states else {})
 
 
-def _ranged(value: float, phase: str) -> Likely:
-    """Return a figure with its range, by how far runs lay from such figures."""
-    low, middle, high = _measured_ratios(phase)
+def ranged(value: float, what: str, phase: str) -> Likely:
+    """Return a figure, of `memory` or `time`, with its range, by how far runs lay from such figures."""
+    low, middle, high = _measured_ratios(what, phase)
     return Likely(low * value, middle * value, high * value)
 
 
@@ -168,14 +170,20 @@ def interval(ratios: Sequence[float], share: float = 0.9) -> tuple[float, float,
     return float(ranked[k - 1]), float(np.median(ranked)), float(ranked[-k])
 
 
-@cache
-def _measured_ratios(phase: str) -> tuple[float, float, float]:
-    return interval(_fitted_to_runs()["ratios"][phase])
+def shares_of(what: str, phase: str) -> dict[str, float]:
+    """Return what was fitted to recorded runs of `memory` or `time`, by name."""
+    shares: dict[str, float] = _fitted_to_runs(what)["shares"][phase]
+    return shares
 
 
 @cache
-def _fitted_to_runs() -> dict[str, Any]:
+def _measured_ratios(what: str, phase: str) -> tuple[float, float, float]:
+    return interval(_fitted_to_runs(what)["ratios"][phase])
+
+
+@cache
+def _fitted_to_runs(what: str) -> dict[str, Any]:
     fitted: dict[str, Any] = json.loads(
-        resources.files("afina.study").joinpath("memory_ratios.json").read_text("utf-8")
+        resources.files("afina.study").joinpath(f"{what}_ratios.json").read_text("utf-8")
     )
     return fitted

@@ -5,12 +5,8 @@ batches. `time_ratios.json` has what recorded runs said of how products, moved b
 far runs lay from that.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
-from typing import Any
 
 import numpy as np
 
@@ -18,13 +14,14 @@ from afina.config import StudyConfig
 from afina.measure.calibration import Machine, Seconds
 from afina.measure.storages import Work
 from afina.study.batches import epoch_widths, evaluated_shapes
-from afina.study.needs import Always, Likely, interval
+from afina.study.needs import Always, Likely, ranged, shares_of
 from afina.study.rehearsal import BELOW, EVALUATION, Passed, Rehearsed
 from afina.study.sizes import Sizes
 
 __all__ = ["PARTS", "TimeNeeds", "time_of"]
 
 PARTS = ("products", "moved", "calls", "prepared", "start")
+_TIME = "time"
 _START_CALLS = 1000
 """Calls by which the start of a phase is counted: what is done for the first time in it."""
 
@@ -78,18 +75,13 @@ def time_of(
 def _needs(train: Seconds, evaluate: Seconds, step: Seconds, start: float) -> TimeNeeds:
     each = {"train": (*train.each, start), "evaluate": (*evaluate.each, start), "step": (*step.each, 0.0)}
     counted = {name: dict(zip(PARTS, own, strict=True)) for name, own in each.items()}
-    likely = {}
-    for phase in ("train", "evaluate"):
-        low, middle, high = _measured_ratios(phase)
-        value = _added(counted[phase], phase)
-        likely[phase] = Likely(low * value, middle * value, high * value)
-    one = _added(counted["step"], "train") * _measured_ratios("train")[1]
-    return TimeNeeds(likely["train"], likely["evaluate"], one, counted)
+    one = _added(counted["step"], "train").value
+    return TimeNeeds(_added(counted["train"], "train"), _added(counted["evaluate"], "evaluate"), one, counted)
 
 
-def _added(counted: Mapping[str, float], phase: str) -> float:
-    shares: dict[str, float] = _fitted_to_runs()["shares"][phase]
-    return sum(shares[part] * seconds for part, seconds in counted.items())
+def _added(counted: Mapping[str, float], phase: str) -> Likely:
+    shares = shares_of(_TIME, phase)
+    return ranged(sum(shares[part] * seconds for part, seconds in counted.items()), _TIME, phase)
 
 
 def _total(machine: Machine, works: Sequence[Work]) -> Seconds:
@@ -128,14 +120,3 @@ def _by_tokens(
         return Seconds(*np.maximum(0.0, values[place - 1] + share * (values[place] - values[place - 1])).tolist())
 
     return found
-
-
-@cache
-def _measured_ratios(phase: str) -> tuple[float, float, float]:
-    return interval(_fitted_to_runs()["ratios"][phase])
-
-
-@cache
-def _fitted_to_runs() -> dict[str, Any]:
-    fitted: dict[str, Any] = json.loads(resources.files("afina.study").joinpath("time_ratios.json").read_text("utf-8"))
-    return fitted

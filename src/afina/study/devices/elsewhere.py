@@ -14,6 +14,7 @@ from afina.study.devices.device import Device, Room
 from afina.study.devices.figures import Computed, Figures, computed, imitated_there, precision_there
 from afina.study.devices.money import Price, co2_kg, energy_joules
 from afina.study.devices.room import Fits, fits
+from afina.study.fit import kind_of_run
 from afina.study.needs import Likely, MemoryNeeds, memory_of_words
 from afina.study.plan import Run, expand
 from afina.study.race import share_of_steps
@@ -177,10 +178,10 @@ def with_changes(
     others = [case for case in cases.values() if case.run.label in fitting]
     changes: dict[str, Sequence[Change]] = {}
     for cell in cells:
-        if cell.fits != "yes" and (key := cell.run.costs_like + cell.run.model) not in changes and cell.run.id in cases:
+        if cell.fits != "yes" and (key := kind_of_run(cell.run)) not in changes and cell.run.id in cases:
             tell(f"what to change of {cell.run.label} on {cell.run.dataset_name}, {Path(cell.run.model).name}")
             changes[key] = changes_for(cases[cell.run.id], room, others)
-    return [replace(cell, changes=changes.get(cell.run.costs_like + cell.run.model, ())) for cell in cells]
+    return [replace(cell, changes=changes.get(kind_of_run(cell.run), ())) for cell in cells]
 
 
 def _of_words(device: Device) -> Figures:
