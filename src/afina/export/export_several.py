@@ -54,20 +54,21 @@ def export_several(
     place = folder_of(Path(adapters[0]), target.name, Path(out.folder), force=out.force)
     tell("loading the adapters")
     with partial_folder(place) as partial:
-        tested = _loaded(adapters, model)
+        tested = _loaded(adapters, model, load(adapters[0], model=model))
         check_apart(place, (*adapters, *(own.record.model for own in tested)))
         check_several(tested)
         left = [note for own in tested for note in thresholds_left(own.folder, own.task)]
         for loaded in tested:
             target.check(loaded)
-        exact = _loaded(adapters, model, EXACT, target.rounded_to(tested[0].record.precision))
+        rounded_to = target.rounded_to(tested[0].record.precision)
+        exact = _loaded(adapters, model, load_rounded(adapters[0], rounded_to, model=model), EXACT)
         # Written from one backbone with all of them on it, so that the base's weights are there once.
         tell(f"writing {place}")
         facts = target.files_of_several(exact, partial)
         each = {name: _facts(target, own, number) for number, (name, own) in enumerate(zip(names, exact, strict=True))}
         write_manifest(partial, replace(target.manifest(exact[0], facts), adapters=each))
         tell("loading it afresh to compare")
-        pairs = zip(names, tested, exact, strict=True)
+        pairs = zip(names, tested, _most_exact(tested, exact), strict=True)
         parities = [compared(partial, name, ours, plain, rows) for name, ours, plain in pairs]
         _check_mixed(partial, names, exact)
         held = {
@@ -100,14 +101,15 @@ def _names(adapters: Sequence[str | Path]) -> list[str]:
 
 
 def _loaded(
-    adapters: Sequence[str | Path], model: str | None, precision: str | None = None, rounded_to: str | None = None
+    adapters: Sequence[str | Path], model: str | None, first: Predictor, precision: str | None = None
 ) -> list[Predictor]:
-    """Return the adapters on one backbone; raises `UsageError` for one of another base."""
-    if rounded_to is None:
-        first = load(adapters[0], model=model, precision=precision)
-    else:
-        first = load_rounded(adapters[0], rounded_to, model=model)
+    """Return the adapters on the first one's backbone; raises `UsageError` for one of another base."""
     return [first, *(load(own, model=model, precision=precision, beside=first) for own in adapters[1:])]
+
+
+def _most_exact(tested: list[Predictor], exact: list[Predictor]) -> list[Predictor]:
+    """Return who gives the numbers that a graph is held to: where all are in float32, they themselves."""
+    return tested if all(own.record.precision == EXACT for own in tested) else exact
 
 
 def _facts(target: GraphTarget, loaded: Predictor, number: int) -> dict[str, Any]:
