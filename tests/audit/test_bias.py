@@ -271,6 +271,19 @@ def test_many_small_groups_are_told_in_one_short_note() -> None:
     ]
 
 
+def test_small_groups_of_two_axes_are_named_as_those_of_one_are() -> None:
+    columns: dict[str, list[Any]] = {"sex": ["f"] * 50 + ["m"] * 50}
+    columns["age"] = ["young"] * 40 + ["old"] * 10 + ["young"] * 28 + ["old"] * 22
+    own = BiasRows(Rows(["text"] * 100, None, np.zeros(100, dtype=np.int64)), NAMES, columns, "rows.csv")
+    asked, notes = questions(own, BiasSettings(columns=("sex", "age"), swap_rows=0))
+    assert [each.name for each in asked.groupings] == ["sex", "age"]
+    assert notes[0].told(Words()) == (
+        "groups of two axes at once: not tested, with fewer than 30 rows, are m · young (28), m · old (22), f · old (10)."
+    )
+    _, alone = questions(own, BiasSettings(columns=("sex", "age"), swap_rows=0, intersections=False))
+    assert alone == notes[1:]
+
+
 @pytest.mark.parametrize(("settings", "why"), [
     (BiasSettings(), "no row is in a group"), (BiasSettings(groups=("gendr",)), "did you mean 'gender'"),
     (BiasSettings(columns=("sex",)), "no two groups have 30 rows"),
@@ -316,6 +329,7 @@ def test_a_study_is_audited_with_its_base_and_methods_beside(study: Path) -> Non
             assert len(each.beside) == 2
     assert {each.grouping.name for each in audit.rates} >= {"gender", "team"}
     assert {cells[0][0] for _, cells in audit.further(Words("pt"))} == {"grupo"}
+    assert [claim.split()[0] for claim in audit.claims(Words())] == ["A", "Groups"]
 
 
 def test_recommend_asks_the_audit(study: Path) -> None:

@@ -20,6 +20,7 @@ from afina.errors import UsageError
 from afina.predictor.language_model import LanguageModel
 from afina.results.findings.audited import read_audit
 from afina.results.findings.finding import Finding, Subject
+from afina.words.language import Words
 from commands import afina as run_afina
 from commands import refused
 from families import WORDS, configuration, save_family, tokenizer
@@ -310,7 +311,10 @@ def test_what_writes_is_audited_by_command_beside_its_base(tmp_path: Path) -> No
     shown = run_afina(*arguments, "--out", study / "audits", "--language", "pt")
     assert shown.returncode == 0, shown.stderr
     assert "a frase mais estereotipada é mais provável" in shown.stdout
-    found = read_audit(study / "audits/bias.json").findings
+    audit = read_audit(study / "audits/bias.json")
+    # Nobody was put into a group by words here, so that nothing is said of such groups.
+    assert [claim.split()[0] for claim in audit.claims(Words())] == ["A", "No"]
+    found = audit.findings
     assert {each.check for each in found} == {"crows_pairs", "moldes_pt"}
     assert all([beside.name for beside in each.beside] == ["base"] for each in found)
     assert "não foram testados, com menos de 30 linhas" in shown.stdout  # of 60 templates' pairs no kind has as many

@@ -84,7 +84,7 @@ def paired(
     return Estimate(measure.overall, *interval_of(drawn[0])), tuple(compared), float(drawn[0].std())
 
 
-def too_small(axis: str, small: Sequence[tuple[str, int]], fewest: int) -> list[Sentence]:
+def too_small(axis: str | Sentence, small: Sequence[tuple[str, int]], fewest: int) -> list[Sentence]:
     """Name the groups that are not tested, the largest first."""
     if len(small) == 1:
         ((group, count),) = small

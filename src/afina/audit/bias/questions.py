@@ -181,8 +181,11 @@ def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]
         )
     if not settings.intersections:
         return simple
-    both = [each.with_enough(settings.fewest)[0] for each in crossed(simple)]
-    return [*simple, *(each for each in both if len(each.groups) > 1)]
+    both = [each.with_enough(settings.fewest) for each in crossed(simple)]
+    notes += too_small(
+        Sentence("groups of two axes at once"), [each for _, small in both for each in small], settings.fewest
+    )
+    return [*simple, *(large for large, _ in both if len(large.groups) > 1)]
 
 
 def ask(answer: Answerer, asked: BiasQuestions, tell: Callable[[str], None]) -> AllAnswers:

@@ -14,6 +14,7 @@ import numpy as np
 from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.asked_sets import ask_sets, base_name, read_sets, set_drafts
 from afina.audit.bias.base_model import answerer_of, base_answerer
+from afina.audit.bias.bias_set import BIAS_SETS
 from afina.audit.bias.by_group import GroupRates, Looked, group_drafts, rates_table
 from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import Draft, finished
@@ -36,6 +37,8 @@ from afina.words.language import Words
 
 __all__ = ["BiasAudit", "audit_bias", "looks_for_bias"]
 
+_OF_WORDS = Sentence("Groups found by words are rows that hold those words, not people; gaps in them have many causes.")
+_OF_SETS = Sentence("No lean in these sentences and questions does not say that there is none in others.")
 _ONLY = "that answers with one class of several, or writes; bias is looked for in these."
 
 
@@ -48,12 +51,16 @@ class BiasAudit(Audited):
         Sentence(
             "A passed audit is not fairness: it says of these rows, groups and tests what they can show, and no more."
         ),
-        Sentence("Groups found by words are rows that hold those words, not people; gaps in them have many causes."),
     )
 
     rates: Sequence[GroupRates] = ()
     names: Sequence[str] = ()
     """Names of the classes."""
+
+    def unclaimed(self) -> list[Sentence]:
+        groups = any(each.grouping.by == "words" for each in self.rates)
+        sets = any(finding.check in own.checks for finding in self.findings for own in BIAS_SETS.values())
+        return [*self.claims_not, *[_OF_WORDS] * groups, *[_OF_SETS] * sets]
 
     def further(self, words: Words) -> list[tuple[str, Cells]]:
         return [(f"{each.subject}: {each.grouping.name}", rates_table(each, self.names, words)) for each in self.rates]

@@ -57,9 +57,13 @@ class Audited:
         """Return the heading of its page."""
         return self.title.told(words)
 
+    def unclaimed(self) -> Sequence[Sentence]:
+        """Return what findings like its own do not show."""
+        return self.claims_not
+
     def claims(self, words: Words) -> list[str]:
         """Return what its findings do not show, a sentence each."""
-        return [each.told(words) for each in self.claims_not]
+        return [each.told(words) for each in self.unclaimed()]
 
     def remarks(self, words: Words) -> list[str]:
         """Return the notes in a language."""
@@ -78,7 +82,7 @@ class Audited:
             "claims_not": self.claims(words), "facts": dict(self.facts),
             # The patterns of its sentences, and its tables in every language: a page is written of them again.
             "said": {
-                "title": self.title.as_dict(), "claims_not": [each.as_dict() for each in self.claims_not],
+                "title": self.title.as_dict(), "claims_not": [each.as_dict() for each in self.unclaimed()],
                 "notes": [each if isinstance(each, str) else each.as_dict() for each in self.notes],
                 "further": {language: self.further(Words(language)) for language in LANGUAGES},
             },
