@@ -66,13 +66,13 @@ WORDS = [
 ]
 
 
-def adapter(folder: Path, model: str) -> Path:
+def adapter(folder: Path, model: str, seed: int = 0) -> Path:
     """Write an adapter that does something, without training it: time does not depend on what was learned."""
     task = restore({"name": "classification", "label_names": ["a", "b", "c"]})
     backbone = load_backbone(model)
     method = make_method("lora", {"rank": 8})
     made = build_adapter(method, backbone, task.outputs, seed=0)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     with torch.no_grad():
         for value in made.parameters():
             value.add_(torch.randn_like(value) * 0.05)

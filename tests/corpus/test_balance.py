@@ -7,7 +7,9 @@ import pytest
 
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import balance_lines, inspection_page
+from afina.errors import UsageError
 from afina.words.language import Words
+from commands import afina as run_afina
 
 
 @pytest.fixture
@@ -53,3 +55,32 @@ def test_a_column_of_something_else_than_labels_is_not_compared(tmp_path: Path) 
     (tmp_path / "a.csv").write_text(f"text,label\n{rows}")
     inspection = inspect_file(tmp_path / "a.csv")
     assert (inspection.groups, inspection.by_label) == ([], {})
+
+
+def test_labels_are_counted_by_columns_and_by_words_of_ones_own(tmp_path: Path) -> None:
+    rows = "".join(f"the lamp is {n},{'bad' if n % 40 < 30 - n // 4 else 'good'},{n % 2},row {n}\n" for n in range(80))
+    (tmp_path / "a.csv").write_text(f"text,label,team,note\n{rows}")
+    (tmp_path / "own.yaml").write_text("thing:\n  lamps: {en: [lamp]}\n  kettles: {en: [kettle]}\n")
+    shown = run_afina("data", "inspect", tmp_path / "a.csv", "--group", "team", "--words", tmp_path / "own.yaml",
+                      "--format", "json")  # fmt: skip
+    team, thing = json.loads(shown.stdout)["groups"]
+    assert (team["axis"], {name: sum(own.values()) for name, own in team["counts"].items()}) == (
+        "team",
+        {"0": 40, "1": 40},
+    )
+    assert team["p_value"] > 0.5  # one test for two groups of a column; of the words one group alone is there
+    assert (thing["axis"], list(thing["counts"]), thing["p_value"]) == ("thing", ["lamps"], None)
+
+
+@pytest.mark.parametrize(("columns", "why"), [
+    (("tem",), "no column 'tem' for --group; did you mean 'team'"), (("note",), "'note' has more than 50 values"),
+    (("one",), "'one' has one value alone"), (("label",), "'label' has no value"),
+])  # fmt: skip
+def test_a_column_that_is_no_grouping_is_refused(columns: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    rows = "".join(f"the lamp is {n},{'bad' if n % 3 else 'good'},{n % 2},row {n},x\n" for n in range(80))
+    (tmp_path / "a.csv").write_text(f"text,label,team,note,one\n{rows}")
+    with pytest.raises(UsageError, match=why):
+        inspect_file(tmp_path / "a.csv", groups=columns)
+    (tmp_path / "b.csv").write_text("text,team\na lamp,1\na kettle,2\n")
+    with pytest.raises(UsageError, match="from 2 to 50 of them, not 0; say which column has them with --label"):
+        inspect_file(tmp_path / "b.csv", groups=["team"])

@@ -30,6 +30,8 @@ def inspect(
     tokenizer: str | None = None,
     similarity: float = 0.8,
     test: str | Path | None = None,
+    groups: Sequence[str] = (),
+    words: str | Path | None = None,
     plain: bool | None = None,
     speakers: "Speakers | None" = None,
     columns: "Columns | None" = None,
@@ -42,7 +44,8 @@ def inspect(
 
     `html`, in this language, and `json_file` are written as well, over what is there only with `force`. Lengths are in
     tokens of the `tokenizer`'s model, or as `tokens` counts a text's, and in words unless either is given. Rows of a file
-    `test` are looked for among those of `file`.
+    `test` are looked for among those of `file`. Labels are counted by the columns `groups`, and by groups that a file of
+    `words` has in the place of Afina's own.
     """
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
@@ -55,7 +58,7 @@ def inspect(
     check_outputs((html, json_file), (file,) if test is None else (file, test), force=force)
     inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
-        similarity=similarity, test=test, tick=tick,
+        similarity=similarity, test=test, groups=groups, words=words, tick=tick,
     )  # fmt: skip
     figures = json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)
     for path, content in ((html, inspection_page(inspection, Words(language))), (json_file, figures)):

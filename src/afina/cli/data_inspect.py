@@ -43,6 +43,14 @@ def inspect(
             "--test", metavar="FILE", help="Test rows: count those that stand in the file too, word for word or nearly."
         ),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", metavar="COLUMN", help="Count labels by this column's groups too; several times."),
+    ] = None,
+    words_file: Annotated[
+        Path | None,
+        typer.Option("--words", metavar="FILE", help="A YAML file of groups' words in the place of Afina's own."),
+    ] = None,
     plain: Plain = None,
     user: User = None,
     assistant: Assistant = None,
@@ -57,7 +65,7 @@ def inspect(
 ) -> None:
     """Say what a file holds: lengths, duplicates, empty sides, labels and doubts of them, languages, personal data.
 
-    Example: `afina data inspect train.csv --test test.csv --html train.html --tokenizer minilm`
+    Example: `afina data inspect train.csv --test test.csv --group sex --html train.html --tokenizer minilm`
     """
     from afina import api
     from afina.words.language import Words
@@ -65,7 +73,8 @@ def inspect(
     console, words = console_for(format), Words(language)
     with counting(console, words("reading {file}", file=file.name), words) as tick:
         inspection = api.data.inspect(
-            file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, test=test, plain=plain,
+            file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, test=test,
+            groups=tuple(group or ()), words=words_file, plain=plain,
             speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), force=force,
             tick=tick, language=language,
         )  # fmt: skip

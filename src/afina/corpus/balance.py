@@ -1,18 +1,20 @@
 """Count labels by group, by length and by language, before anything is trained: what a model is given to learn from.
 
-Groups are found by words (`data/groups/words.yaml`), with the limits that stand there. Labels that are shared out otherwise
-in one group than in another are told by a chi-squared test of independence, its p-value times the number of axes tested.
+Groups are a column's values, or are found by words (`data/groups/words.yaml`), with the limits that stand there. Labels that
+are shared out otherwise in one group than in another are told by a chi-squared test of independence, its p-value times the
+number of axes tested.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from afina.data.groups.grouping import NONE, by_words
-from afina.data.groups.word_lists import read_word_lists
+from afina.data.groups.grouping import MOST_GROUPS, NONE, by_words, check_groups
+from afina.data.groups.word_lists import WordLists, read_word_lists
+from afina.errors import UsageError
 
 __all__ = ["FEWEST", "AxisBalance", "Balance", "LabelRows"]
 
@@ -64,13 +66,16 @@ class LabelRows:
 class Balance:
     """Counts rows as they pass by."""
 
+    columns: Sequence[str] = ()
+    """Columns whose values are groups, beside those that words are found of."""
+    lists: WordLists = field(default_factory=read_word_lists)
     _axes: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     _several: Counter[str] = field(default_factory=Counter)
     _lengths: dict[str, list[int]] = field(default_factory=dict)
     _languages: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def add(self, text: str, label: str, length: int, language: str) -> None:
-        """Take a row with a label."""
+    def add(self, text: str, label: str, length: int, language: str, others: Mapping[str, Any] | None = None) -> None:
+        """Take a row with a label, and its `others` columns."""
         if label not in self._lengths:
             # A column with a value a row is no label, and would fill memory.
             if len(self._lengths) > _MOST:
@@ -79,7 +84,14 @@ class Balance:
         self._lengths[label][0] += 1
         self._lengths[label][1] += length
         self._languages[label][language] += 1
-        for name, axis in read_word_lists().axes.items():
+        for name in self.columns:
+            given = (others or {}).get(name)
+            value = "" if given is None else str(given).strip()
+            groups = self._axes.setdefault(name, {})
+            # One more than are groups is enough to know that these are none.
+            if value and (value in groups or len(groups) <= MOST_GROUPS):
+                groups.setdefault(value, Counter())[label] += 1
+        for name, axis in self.lists.axes.items():
             grouping = by_words([text], axis)
             self._several[name] += grouping.several
             if (group := int(grouping.of[0])) != NONE:
@@ -95,9 +107,20 @@ class Balance:
         }
 
     def by_group(self) -> list[AxisBalance]:
-        """Return how labels are shared out, for each axis with rows in a group; nothing where there are too many labels."""
+        """Return how labels are shared out, for each axis with rows in a group; nothing where there are too many labels.
+
+        Raises `UsageError` for a column that is no grouping, and where labels were to be counted by one and there are none.
+        """
         if not 1 < len(self._lengths) <= _MOST:
+            if self.columns:
+                found = len(self._lengths) if len(self._lengths) <= _MOST else f"more than {_MOST}"
+                raise UsageError(
+                    f"Labels are counted by '{self.columns[0]}' where there are from 2 to {_MOST} of them, not {found}; "
+                    "say which column has them with --label."
+                )
             return []
+        for name in self.columns:
+            check_groups(name, len(self._axes[name]))
         tests = {name: _p_value(groups) for name, groups in self._axes.items()}
         made = sum(p is not None for p in tests.values())
         return [

@@ -3,7 +3,7 @@
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.personal import KINDS, find_personal
 from afina.corpus.reading import Reading, read_interactions
+from afina.corpus.stream import read_rows
 from afina.data.dialogues.conversations import Interaction
+from afina.data.dialogues.interaction import beginning_of
+from afina.data.groups.word_lists import read_word_lists
 from afina.data.labels.label_texts import visible
-from afina.errors import UsageError
+from afina.errors import UsageError, nearest
 
 __all__ = ["Inspection", "Lengths", "inspect_file"]
 
@@ -95,7 +98,7 @@ class Inspection:
     by_label: dict[str, LabelRows]
     """Rows, mean length in `unit` and languages of each label; none where there are none, one, or more than 50."""
     groups: list[AxisBalance]
-    """Labels by groups of people, found by words, likewise."""
+    """Labels by groups of people, of columns or found by words, likewise."""
     noise: LabelNoise | None = None
     """Labels that are doubted; None where there is nothing to doubt them by."""
     leaks: Leaks | None = None
@@ -113,8 +116,8 @@ class Inspection:
 class _Tally:
     """Counts rows as they pass by: a few bytes a row, and a few examples."""
 
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self.count = count
+    def __init__(self, count: Callable[[str], int], balance: Balance) -> None:
+        self.count, self.balance = count, balance
         # Four bytes a row for lengths and eight for what tells rows apart: a file of any size is read with little
         # memory.
         self.whole, self.question, self.answer, self.digests = array("I"), array("I"), array("I"), array("Q")
@@ -123,7 +126,7 @@ class _Tally:
         )
         self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
         self.examples: dict[str, list[list[str]]] = {}
-        self.balance, self.noise = Balance(), LabelNoiseSearch()
+        self.noise = LabelNoiseSearch()
 
     def example(self, kind: str, place: str, text: str) -> None:
         examples = self.examples.setdefault(kind, [])
@@ -151,7 +154,7 @@ class _Tally:
             label = visible(row.label)
             self.labels[label or "(none)"] += 1
             if label is not None:
-                self.balance.add(text, label, self.whole[-1], language)
+                self.balance.add(text, label, self.whole[-1], language, row.extra)
                 self.noise.add(text, label, row.place)
             # A label that is written with invisible signs is learned without them, which is said.
             self.retouched += label is not None and label != row.label
@@ -186,17 +189,21 @@ def inspect_file(
     tokenizer: str | None = None,
     similarity: float = 0.8,
     test: str | Path | None = None,
+    groups: Sequence[str] = (),
+    words: str | Path | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> Inspection:
     """Read a file of any size and form once and say what it holds.
 
     `how` says how it is read; `tokens` counts a text's tokens, by the tokenizer called `tokenizer`, and words are counted
-    without it. Rows of a file `test`, read likewise, are looked for among the file's. Raises `UsageError` where either holds
-    no row.
+    without it. Rows of a file `test`, read likewise, are looked for among the file's. Labels are counted by the columns
+    `groups`, and by the lists of a file of `words` in the place of Afina's own. Raises `UsageError` where either file holds
+    no row, and for a column that is not there or is no grouping.
     """
     path = Path(path)
     source = SourceFile(path)
-    tally = _Tally(tokens or (lambda text: len(text.split())))
+    _check_columns(path, groups)
+    tally = _Tally(tokens or (lambda text: len(text.split())), Balance(groups, read_word_lists(words)))
     # The test rows first: what is wrong with their file is said before a large one is read.
     tested = None if test is None else _Tested(Path(test), how)
     rows = 0
@@ -236,6 +243,14 @@ def inspect_file(
         by_label=tally.balance.by_label(), groups=tally.balance.by_group(), noise=tally.noise.found(),
         leaks=None if tested is None else tested.found(similarity),
     )  # fmt: skip
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    """Raise `UsageError` for a column that the first rows lack, before a large file is read."""
+    there = {name for row in beginning_of(read_rows(SourceFile(path))) for name in row.values} if columns else set()
+    for column in columns:
+        if column not in there:
+            raise UsageError(f"{path} has no column '{column}' for --group{nearest(column, there)}")
 
 
 class _Tested:

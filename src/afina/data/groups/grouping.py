@@ -10,11 +10,11 @@ import numpy as np
 from afina.data.groups.word_lists import GroupAxis
 from afina.errors import UsageError
 
-__all__ = ["NONE", "Grouping", "by_column", "by_words", "crossed"]
+__all__ = ["MOST_GROUPS", "NONE", "Grouping", "by_column", "by_words", "check_groups", "crossed"]
 
 NONE = -1
 """The group of a row that is in none, or in several at once."""
-_MOST = 50
+MOST_GROUPS = 50
 """Values of a column beyond which it says something else than a group."""
 
 
@@ -64,12 +64,16 @@ def by_column(name: str, values: Sequence[Any]) -> Grouping:
     """Group rows by a column's values, an empty one being none; raises `UsageError` for one that is no grouping."""
     texts = ["" if value is None else str(value).strip() for value in values]
     groups = tuple(sorted(set(texts) - {""}))
-    if not 2 <= len(groups) <= _MOST:
-        raise UsageError(
-            f"The column '{name}' has {len(groups):,} different values; a column of groups has from 2 to {_MOST}."
-        )
+    check_groups(name, len(groups))
     place = {group: number for number, group in enumerate(groups)} | {"": NONE}
     return Grouping(name, groups, np.array([place[text] for text in texts], dtype=np.int64), "column")
+
+
+def check_groups(column: str, count: int) -> None:
+    """Raise `UsageError` for a column with so many values that they are no groups, or with one alone."""
+    if not 2 <= count <= MOST_GROUPS:
+        many = ("no value", "one value alone")[count] if count < 2 else f"more than {MOST_GROUPS} values"
+        raise UsageError(f"The column '{column}' has {many}; a column of groups has from 2 to {MOST_GROUPS}.")
 
 
 def crossed(groupings: Sequence[Grouping]) -> list[Grouping]:
