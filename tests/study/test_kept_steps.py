@@ -11,6 +11,7 @@ import torch
 import afina
 from afina.adapters.adapter import read_tensors
 from afina.errors import UsageError
+from afina.report.moved_page import short_names
 from afina.study.study import Study
 from commands import afina as command
 from commands import refused
@@ -86,6 +87,15 @@ def test_methods_without_an_equal_layer_and_whole_models(study: Path, tmp_path: 
         assert "<polyline" in text
         assert "<script" not in text
         assert "http" not in text
+
+
+def test_places_are_told_apart_in_a_narrow_terminal(study: Path) -> None:
+    names = [f"encoder.layer.{layer}.attention.self.{name}" for layer in (0, 1) for name in ("query", "value")]
+    assert short_names([*names, "head"]) == ["0.query", "0.value", "1.query", "1.value", "head"]
+    assert short_names(["a.b"]) == ["a.b"]
+    assert short_names([]) == []
+    shown = command("inspect", run_of(study, "lora")).stdout
+    assert {"0.query", "1.value"} <= set(shown.split())
 
 
 def test_folders_without_steps_are_one_sentence(study: Path, family_folder: Loader, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def inspect(
     from rich.table import Table
 
     from afina import api
-    from afina.report.moved_page import moved_rows
+    from afina.report.moved_page import moved_rows, short_names
     from afina.words.language import Words
 
     console, words = console_for(format), Words(language)
@@ -43,8 +43,9 @@ def inspect(
     else:
         head, *rows = moved_rows(moved, words)
         table = Table(*head)
-        for row in rows:
-            table.add_row(*row)
+        # A terminal is narrow, and whole names begin alike: cut at their end they would all read the same.
+        for name, row in zip(short_names([name for name, *_ in rows]), rows, strict=True):
+            table.add_row(name, *row[1:])
         console.print(table)
         console.print(words("kept steps: {list}", list=words.between.join(map(str, moved.steps))), soft_wrap=True)
     if page is not None:

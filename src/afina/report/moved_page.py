@@ -1,5 +1,6 @@
 """Lay out how a run's parameters moved as one self-contained HTML page of figures and tables."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -7,7 +8,7 @@ from afina.report.figures import Axis, axis_label, svg, svg_line, svg_text
 from afina.report.moved import Moved, MovedPlace, PlaceAtStep
 from afina.words.language import Words
 
-__all__ = ["moved_page", "moved_rows"]
+__all__ = ["moved_page", "moved_rows", "short_names"]
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1b1f24;--soft:#5b6570;--line:#d9dee3}
@@ -50,6 +51,20 @@ def moved_page(moved: Moved, language: str = "en") -> str:
         f"<h2>{words('At the last step')}</h2><div class=wide><table><tr>{cells}</tr>{lines}</table></div>"
         "</main></body></html>\n"
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Leave out of dotted names the parts that all have at one place; names of another number of parts stay whole."""
+    parts = [name.split(".") for name in names]
+    most = Counter(map(len, parts)).most_common(1)[0][0] if parts else 0
+    alike = [own for own in parts if len(own) == most]
+    differ = [len({own[place] for own in alike}) > 1 for place in range(most)]
+    if not any(differ):
+        return list(names)
+    return [
+        ".".join(part for part, differs in zip(own, differ, strict=True) if differs) if len(own) == most else name
+        for name, own in zip(names, parts, strict=True)
+    ]
 
 
 def moved_rows(moved: Moved, words: Words) -> list[tuple[str, ...]]:
