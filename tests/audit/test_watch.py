@@ -289,6 +289,7 @@ def test_what_cannot_be_watched_is_refused_in_a_sentence(adapter: Path, tmp_path
     refused(run_afina("watch", adapter, "--make-reference", tmp_path / "few.csv", "--force"), "give 50 or more")
     audit = api.watch(adapter, tmp_path / "few.csv")
     assert audit.windows[0].few and not audit.findings
+    assert not any("drawn at random" in note for note in audit.notes)  # nobody drew of ten rows
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ def test_the_command_tells_words_and_whether_it_is_so(adapter: Path, tmp_path: P
     assert "<b" not in re.sub(r"<body>", "", written)
     assert "&lt;" in written
     assert ">onclick</span>" in written
+    largest = max(abs(value) for one in found["texts"] for value in (*one["values"], *one["base_values"]))
+    assert f"no word counts for more than {largest:.2f}" in written  # colours alone do not say how much that is
     assert not re.search(r"""(?:src|href|url)\s*[=(]|https?:|@import|<script""", written)
     refused(command("explain", adapter, "good", "--page", page), "exists already")
 

@@ -109,6 +109,10 @@ def _card(one: Explained, text: ExplainedText, most: float, words: Words, *, sev
             baseline=words.signed(text.baseline, 2),
         )
     ]
+    # Colours are as strong in a text whose words count for little as in one that hangs on them.
+    facts.append(
+        words("no word counts for more than {most}", most=words.number(max(map(abs, _all(text)), default=0.0), 2))
+    )
     if text.missing:
         facts.append(words("the words' values lack {missing} of it", missing=words.signed(text.missing, 3)))
     if text.error is not None:

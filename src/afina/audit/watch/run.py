@@ -149,7 +149,8 @@ def _notes(
     notes += [f"passed over, {what}: {count:,}" for what, count in passed.items()]
     if few := sum(each.few for each in judged):
         notes.append(f"windows with too few rows to be tested: {few:,}")
-    if any(each.rows > each.looked_at for each in judged):
+    # Of a window with too few rows none is looked at, and none was drawn.
+    if any(each.rows > each.looked_at and not each.few for each in judged):
         notes.append(f"in windows with more rows, {settings.most:,} each were drawn at random")
     for label, count in look.strange.most_common(3):
         notes.append(f"right answers '{label[:60]}', which is none of the adapter's labels: {count:,}")
