@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from afina.corpus.balance import Balance
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import balance_lines, inspection_page
 from afina.errors import UsageError
@@ -80,7 +81,7 @@ def test_a_column_that_is_no_grouping_is_refused(columns: tuple[str, ...], why: 
     rows = "".join(f"the lamp is {n},{'bad' if n % 3 else 'good'},{n % 2},row {n},x\n" for n in range(80))
     (tmp_path / "a.csv").write_text(f"text,label,team,note,one\n{rows}")
     with pytest.raises(UsageError, match=why):
-        inspect_file(tmp_path / "a.csv", groups=columns)
+        inspect_file(tmp_path / "a.csv", balance=Balance(columns))
     (tmp_path / "b.csv").write_text("text,team\na lamp,1\na kettle,2\n")
     with pytest.raises(UsageError, match="from 2 to 50 of them, not 0; say which column has them with --label"):
-        inspect_file(tmp_path / "b.csv", groups=["team"])
+        inspect_file(tmp_path / "b.csv", balance=Balance(["team"]))

@@ -47,9 +47,11 @@ def inspect(
     `test` are looked for among those of `file`. Labels are counted by the columns `groups`, and by groups that a file of
     `words` has in the place of Afina's own.
     """
+    from afina.corpus.balance import Balance
     from afina.corpus.inspect import inspect_file
     from afina.corpus.inspect_page import inspection_page
     from afina.corpus.reading import Reading
+    from afina.data.groups.word_lists import read_word_lists
     from afina.outputs import check_outputs
     from afina.whole_file import write_text
     from afina.words.language import Words
@@ -58,7 +60,7 @@ def inspect(
     check_outputs((html, json_file), (file,) if test is None else (file, test), force=force)
     inspection = inspect_file(
         file, how=Reading.of(speakers, columns, plain), tokens=tokens or _counter(tokenizer), tokenizer=tokenizer,
-        similarity=similarity, test=test, groups=groups, words=words, tick=tick,
+        similarity=similarity, test=test, balance=Balance(groups, read_word_lists(words)), tick=tick,
     )  # fmt: skip
     figures = json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)
     for path, content in ((html, inspection_page(inspection, Words(language))), (json_file, figures)):

@@ -113,9 +113,9 @@ class Balance:
         """
         if not 1 < len(self._lengths) <= _MOST:
             if self.columns:
-                found = len(self._lengths) if len(self._lengths) <= _MOST else f"more than {_MOST}"
+                count = len(self._lengths) if len(self._lengths) <= _MOST else f"more than {_MOST}"
                 raise UsageError(
-                    f"Labels are counted by '{self.columns[0]}' where there are from 2 to {_MOST} of them, not {found}; "
+                    f"Labels are counted by '{self.columns[0]}' where there are from 2 to {_MOST} of them, not {count}; "
                     "say which column has them with --label."
                 )
             return []

@@ -21,7 +21,6 @@ from afina.corpus.reading import Reading, read_interactions
 from afina.corpus.stream import read_rows
 from afina.data.dialogues.conversations import Interaction
 from afina.data.dialogues.interaction import beginning_of
-from afina.data.groups.word_lists import read_word_lists
 from afina.data.labels.label_texts import visible
 from afina.errors import UsageError, nearest
 
@@ -189,21 +188,19 @@ def inspect_file(
     tokenizer: str | None = None,
     similarity: float = 0.8,
     test: str | Path | None = None,
-    groups: Sequence[str] = (),
-    words: str | Path | None = None,
+    balance: Balance | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> Inspection:
     """Read a file of any size and form once and say what it holds.
 
     `how` says how it is read; `tokens` counts a text's tokens, by the tokenizer called `tokenizer`, and words are counted
-    without it. Rows of a file `test`, read likewise, are looked for among the file's. Labels are counted by the columns
-    `groups`, and by the lists of a file of `words` in the place of Afina's own. Raises `UsageError` where either file holds
-    no row, and for a column that is not there or is no grouping.
+    without it. Rows of a file `test`, read likewise, are looked for among the file's. Labels are counted by
+    the groups of `balance`. Raises `UsageError` where either file holds no row, and for a column that is no grouping.
     """
-    path = Path(path)
+    path, balance = Path(path), balance or Balance()
     source = SourceFile(path)
-    _check_columns(path, groups)
-    tally = _Tally(tokens or (lambda text: len(text.split())), Balance(groups, read_word_lists(words)))
+    _check_columns(path, balance.columns)
+    tally = _Tally(tokens or (lambda text: len(text.split())), balance)
     # The test rows first: what is wrong with their file is said before a large one is read.
     tested = None if test is None else _Tested(Path(test), how)
     rows = 0
