@@ -34,6 +34,8 @@ CALLED_OTHERWISE: dict[tuple[str, str], str] = {
     ("audit bias", "axis"): "groups",
     ("audit bias", "word_file"): "words",
     ("watch", "make_reference"): "rows",  # of api.watch_reference
+    ("data inspect", "group"): "groups",
+    ("data inspect", "word_file"): "words",
     ("data clean", "similarity"): "near_duplicates",
     ("explain", "target"): "adapters",
     ("explain", "pair"): "text_pairs",

@@ -47,7 +47,7 @@ def inspect(
         list[str] | None,
         typer.Option("--group", metavar="COLUMN", help="Count labels by this column's groups too; several times."),
     ] = None,
-    words_file: Annotated[
+    word_file: Annotated[
         Path | None,
         typer.Option("--words", metavar="FILE", help="A YAML file of groups' words in the place of Afina's own."),
     ] = None,
@@ -74,7 +74,7 @@ def inspect(
     with counting(console, words("reading {file}", file=file.name), words) as tick:
         inspection = api.data.inspect(
             file, html=html, json_file=json_file, tokenizer=tokenizer, similarity=similarity, test=test,
-            groups=tuple(group or ()), words=words_file, plain=plain,
+            groups=tuple(group or ()), words=word_file, plain=plain,
             speakers=speakers_of(user, assistant, separator), columns=columns_of(question, answer, text, label), force=force,
             tick=tick, language=language,
         )  # fmt: skip
