@@ -1,6 +1,7 @@
 """`afina watch`: what training keeps, what is read, what is said, and what is refused."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -311,6 +312,17 @@ def test_prometheus_reads_what_is_written(written: Path) -> None:
     assert values == {name: own["value"] for name, own in audit["windows"][-1]["channels"].items()}
     (alarm,) = families["afina_watch_alarm"].samples
     assert (alarm.value, alarm.labels["adapter"]) == (1, audit["findings"][0]["subject"]["name"])
+
+
+def test_a_value_that_is_a_labels_says_of_which(written: Path) -> None:
+    """The label that changed most may be another one in each window, so that a point without its name says little."""
+    page = (written / "watch.html").read_text(encoding="utf-8")
+    abouts = [
+        each["channels"]["labels"]["about"] for each in json.loads((written / "watch.json").read_text())["windows"]
+    ]
+    chart = page.partition("predicted labels</h3>")[2].partition("</svg>")[0]
+    assert re.findall(r"<text x=[\d.]+ y=[\d.]+>([^<]+)</text>", chart) == abouts
+    assert len(re.findall(r"text-anchor=middle", chart)) == len(abouts)  # three windows: each name below its point
 
 
 @pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine")

@@ -16,6 +16,8 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 150, 70, 12, 10, 24
 """Sizes of a chart, in its own units; the page makes it as wide as it is."""
 _LABELS = 6
 """Windows that are named under a chart."""
+_ROOMY = 60
+"""Width of a window beside whose point a word can be read."""
 _STYLE = """<style>
 .line{width:100%;height:auto;display:block;margin:2px 0 14px}.line text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .line .axis{stroke:var(--line)}.line .base{stroke:var(--soft);stroke-dasharray:5 4}.line .bar{stroke:var(--soft);opacity:.55}
@@ -66,6 +68,9 @@ def _chart(name: str, windows: Sequence[JudgedWindow], words: Words) -> str:
                 f"<line class=bar x1={x:.1f} x2={x:.1f} y1={place.y(here.low):.1f} y2={place.y(here.high):.1f} />{ring}"
                 f"<circle class={kind} cx={x:.1f} cy={y:.1f} r=3><title>{escape(title)}</title></circle>"
             )
+            # Another label or language may be the value's in each window: points of several are no line.
+            if here.about and place.step >= _ROOMY:
+                parts.append(f"<text x={x + 11:.1f} y={y + 4:.1f}>{escape(here.about)}</text>")
     title = f"<h3>{escape(words(CHANNELS[name].title))}</h3>"
     return f"{title}{_drawn(parts)}"
 
@@ -142,6 +147,7 @@ class _Places:
         for number in sorted({round(each * (len(names) - 1) / (_LABELS - 1)) for each in range(_LABELS)}):
             # The first and the last name begin and end with the chart, or half of them would be cut off.
             at = "start" if number == 0 and len(names) > 2 else "end" if number == len(names) - 1 > 1 else "middle"
+            at = "middle" if self.step >= 2 * _ROOMY else at  # where windows are few, each name stands below its point
             x = {"start": _LEFT, "end": _WIDTH - _RIGHT}.get(at, self.x(number))
             parts.append(f"<text x={x:.1f} y={_HEIGHT - 6} text-anchor={at}>{escape(names[number])}</text>")
         return "".join(parts)
