@@ -60,7 +60,7 @@ def real(shape: Any, name: str, **changes: Any) -> Rehearsed:
     standing = [
         own for module in (scene.backbone.model, scene.adapter) for own in (*module.parameters(), *module.buffers())
     ]
-    with Storages() as storages:
+    with Storages(real=True) as storages:
         return play(scene, storages, standing, DropoutSource(0))
 
 

@@ -7,7 +7,7 @@ small for a third one, unless those few bytes are free too. Small objects take s
 Afina's processes give no memory back within a phase (`ops/allocator.py`): every byte once used stays until the phase ends.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from random import Random
 
 __all__ = ["Heap"]
@@ -24,11 +24,13 @@ class Heap:
     """Gives places to blocks by number, and counts the bytes that were touched since memory was last given back."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._chance = Random(seed)
+        self._chance = Random(seed).random
         self._end = 0
         self._blocks: dict[int, tuple[int, int]] = {}
-        self._gaps: list[tuple[int, int]] = []
-        """(start, size) of each, in the order of their places."""
+        self._gaps: dict[int, int] = {}
+        """The size of each gap, by its start."""
+        self._before: dict[int, int] = {}
+        """The start of each gap, by its end."""
         self._by_size: list[tuple[int, int]] = []
         """(size, start) of each, the smallest first."""
         self._touched: list[tuple[int, int]] = []
@@ -42,8 +44,8 @@ class Heap:
         needed = size + _MORE
         place = bisect_left(self._by_size, (needed, 0))
         if place < len(self._by_size):
-            gap, before = self._by_size[place]
-            self._close(before, gap)
+            gap, before = self._by_size.pop(place)
+            del self._gaps[before], self._before[before + gap]
         else:
             before, gap = self._end, needed
             self._end += needed
@@ -51,14 +53,32 @@ class Heap:
         stop = start + size
         self._blocks[number] = start, size
         self._touch(start, stop)
-        for left, bytes_ in ((before, start - before), (stop, before + gap - stop)):
-            if bytes_ > _MORE or (bytes_ and self._chance.random() >= _LOST):
-                self._free(left, bytes_)
+
+        # What is left on both sides lies between blocks, as no gap is beside another.
+        left, right = start - before, before + gap - stop
+        if left > _MORE or (left and self._chance() >= _LOST):
+            self._add(before, left)
+        if right > _MORE or (right and self._chance() >= _LOST):
+            if stop + right == self._end:
+                self._end = stop
+            else:
+                self._add(stop, right)
 
     def give(self, number: int) -> None:
         """Give a block back to the heap, if it has a place there; that stays resident."""
-        if (block := self._blocks.pop(number, None)) is not None:
-            self._free(*block)
+        if (block := self._blocks.pop(number, None)) is None:
+            return
+        start, size = block
+        if (behind := self._gaps.get(start + size)) is not None:
+            self._close(start + size, behind)
+            size += behind
+        if (before := self._before.get(start)) is not None:
+            self._close(before, start - before)
+            start, size = before, size + start - before
+        if start + size == self._end:
+            self._end = start
+        else:
+            self._add(start, size)
 
     def places(self) -> list[tuple[int, int]]:
         """Return (start, size) of each block."""
@@ -70,34 +90,26 @@ class Heap:
         for start, size in sorted(self._blocks.values()):
             self._touch(start, start + size)
 
-    def _free(self, start: int, size: int) -> None:
-        after = bisect_left(self._gaps, (start, 0))
-        if after < len(self._gaps) and self._gaps[after][0] == start + size:
-            behind = self._gaps[after][1]
-            self._close(start + size, behind)
-            size += behind
-        if after and sum(self._gaps[after - 1]) == start:
-            start, before = self._gaps[after - 1]
-            self._close(start, before)
-            size += before
-        if start + size == self._end:
-            self._end = start
-        else:
-            insort(self._gaps, (start, size))
-            insort(self._by_size, (size, start))
+    def _add(self, start: int, size: int) -> None:
+        self._gaps[start] = size
+        self._before[start + size] = start
+        insort(self._by_size, (size, start))
 
     def _close(self, start: int, size: int) -> None:
-        del self._gaps[bisect_left(self._gaps, (start, size))]
+        del self._gaps[start], self._before[start + size]
         del self._by_size[bisect_left(self._by_size, (size, start))]
 
     def _touch(self, start: int, stop: int) -> None:
-        first = bisect_left(self._touched, (start, 0))
-        if first and self._touched[first - 1][1] >= start:
+        touched = self._touched
+        first = bisect_right(touched, (start, stop))
+        if first and touched[first - 1][1] >= stop:
+            return  # it was there already
+        if first and touched[first - 1][1] >= start:
             first -= 1
         last = first
-        while last < len(self._touched) and self._touched[last][0] <= stop:
-            start, stop = min(start, self._touched[last][0]), max(stop, self._touched[last][1])
-            self.resident -= self._touched[last][1] - self._touched[last][0]
+        while last < len(touched) and touched[last][0] <= stop:
+            start, stop = min(start, touched[last][0]), max(stop, touched[last][1])
+            self.resident -= touched[last][1] - touched[last][0]
             last += 1
-        self._touched[first:last] = [(start, stop)]
+        touched[first:last] = [(start, stop)]
         self.resident += stop - start

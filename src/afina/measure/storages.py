@@ -1,8 +1,8 @@
 """Count what the operations within a block keep in memory, and what they compute, on tensors without numbers.
 
-Every operation of a model's forward and backward pass comes by here (torch's dispatch mode). Floating-point tensors are
-torch's fake ones: they have a shape, a type and a storage of a size, and no numbers, so that a model of any size is run in
-a second. Whole numbers (tokens, masks, targets) stay real: shapes that follow from them are those of a real run.
+Every operation of a model's forward and backward pass comes by here (torch's dispatch mode). Floating-point tensors have no
+numbers (`numberless.py`), so that a model of any size is run in a second. Whole numbers (tokens, masks, targets) stay real:
+shapes that follow from them are those of a real run.
 """
 
 import weakref
@@ -10,17 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from afina.measure.heap import Heap
+from afina.measure.numberless import Block, Made, Numberless, Outcome, described, outcome
 
-__all__ = ["BACKWARD", "Product", "Storages", "Work", "fake_mode"]
+__all__ = ["BACKWARD", "Product", "Storages", "Work"]
 
 BACKWARD = "the backward pass"
 _PRODUCTS = {
@@ -77,25 +79,38 @@ class Work:
         return sum(count * product.operations for product, count in self.products.items())
 
 
-def fake_mode() -> FakeTensorMode:
-    """Return a mode in which tensors without numbers meet real ones."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """Holds what one call of an operation computes."""
+
+    product: Product | None = None
+    times: int = 0
+    moved_bytes: int = 0
+    calls: int = 0
+
+
+_KNOWN: dict[Any, tuple[Outcome, _Did]] = {}
+"""What operations made of arguments, by these: it is the same in every rehearsal."""
+_MOST_KNOWN = 200_000
 
 
 class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that come and go while it is on, within `fake`, or of real tensors without it."""
+    """Counts the bytes of storages that come and go while it is on, of tensors without numbers or `real` ones."""
 
     def __init__(
         self,
-        fake: FakeTensorMode | None = None,
         *,
+        real: bool = False,
         rounded: Callable[[int], int] = lambda size: size,
         observer: Callable[[int, int], None] = lambda name, size: None,
     ) -> None:
         """Count a storage of n bytes as `rounded(n)`; `observer` hears what comes within a part, and with 0 that it goes."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._fake, self._rounded, self._observer = fake, rounded, observer
+        self._fake = None if real else FakeTensorMode(allow_non_fake_inputs=True)
+        self._rounded, self._observer = rounded, observer
         self._live: dict[int, int] = {}
+        self._real: dict[int, int] = {}
+        self._numbers = count(1)
         self._part = ""
         self.bytes = 0
         self.peaks: dict[str, int] = {}
@@ -150,27 +165,39 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
-        if given and not any(isinstance(value, FakeTensor) or value.is_floating_point() for value in given):
+        if func in _PICKED:
+            args = _places_for_truths(args)
+        given: list[Tensor] = []
+        key = func, described(args, given), described(kwargs, given) if kwargs else None
+        if self._fake is None:
+            output = func(*args, **kwargs)
+            did = _did(func, args, given, output)
+        elif given and not any(isinstance(value, Numberless) or value.is_floating_point() for value in given):
             # Whole numbers alone: computed in earnest, as shapes may follow from them.
-            with unset_fake_temporarily():
-                output = func(*args, **kwargs)
-            output = tree_map_only(Tensor, self._without_numbers, output)
+            output, did = tree_map_only(Tensor, _without_numbers, func(*args, **kwargs)), _Did()
         else:
-            output = self._computed(func, args, kwargs)
-            self._count(func, args, given, output)
-        for value in tree_iter(output):
+            known = _KNOWN.get(key)
+            if known is None:
+                found = self._asked(func, args, kwargs, given)
+                output = found.values(given)
+                known = found, _did(func, args, given, output)
+                if found.lasting:
+                    if len(_KNOWN) >= _MOST_KNOWN:
+                        _KNOWN.clear()
+                    _KNOWN[key] = known
+            else:
+                output = known[0].values(given)
+            did = known[1]
+        self._add(did)
+        for value in (output,) if isinstance(output, Tensor) else tree_iter(output):
             if isinstance(value, Tensor):
                 self._note(value)
         return output
 
-    def _computed(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func is torch.ops.aten._grouped_mm.default and self._fake is not None:
-            return _grouped(*args, **kwargs)
-        return func(*_places_for_truths(func, args), **kwargs)
-
-    def _without_numbers(self, value: Tensor) -> Tensor:
-        return value if self._fake is None or not value.is_floating_point() else self._fake.from_tensor(value)
+    def _asked(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Outcome:
+        if func is torch.ops.aten._grouped_mm.default:
+            return Outcome([_grouped(*args, **kwargs)], None, lasting=True)
+        return outcome(self._fake, func, args, kwargs, given)
 
     @property
     def _named(self) -> str:
@@ -178,75 +205,105 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return BACKWARD if torch._C._current_graph_task_id() >= 0 else self._part
 
     def _note(self, tensor: Tensor) -> None:
+        if isinstance(tensor, Numberless):
+            block = tensor.block
+            if block.gone is not None:
+                return
+            number = block.number = next(self._numbers)
+            block.gone = self._gone
+            self._come(number, block.size)
+            return
         storage = tensor.untyped_storage()
         key = id(storage)
-        if key in self._live:
-            return
-        size = self._live[key] = self._rounded(storage.nbytes())
+        if key not in self._real:
+            number = self._real[key] = next(self._numbers)
+            weakref.finalize(storage, self._gone_real, key)
+            self._come(number, storage.nbytes())
+
+    def _come(self, number: int, size: int) -> None:
+        size = self._live[number] = self._rounded(size)
         self.bytes += size
-        weakref.finalize(storage, self._gone, key)
         part = self._named
         for heap in self.heaps:
-            heap.take(key, size)
-        self.resident[part] = max(self.resident.get(part, 0), self.resident_now)
+            heap.take(number, size)
+        if (resident := self.resident_now) > self.resident.get(part, -1):
+            self.resident[part] = resident
         if self.bytes > self.peaks.get(part, -1):
             self.peaks[part] = self.bytes
         if part:
-            self._observer(key, max(1, size))
+            self._observer(number, max(1, size))
 
-    def _gone(self, key: int) -> None:
-        self.bytes -= self._live.pop(key)
-        self._observer(key, 0)
+    def _gone_real(self, key: int) -> None:
+        self._gone(self._real.pop(key))
+
+    def _gone(self, number: int) -> None:
+        self.bytes -= self._live.pop(number)
+        self._observer(number, 0)
         for heap in self.heaps:
-            heap.give(key)
+            heap.give(number)
 
-    def _count(self, func: Any, args: Any, given: list[Tensor], output: Any) -> None:
-        work = self.work.setdefault(self._named, Work())
-        places = _PRODUCTS.get(func.overloadpacket)
-        if places is not None:
-            left, right = (args[place] for place in places)
-            if (
-                laid_out := func.overloadpacket is torch.ops.mkldnn._linear_pointwise
-            ):  # of all rows at once, by a weight (out, in)
-                left, right = left.reshape(-1, left.shape[-1]), right.t()
-            batch = left.shape[0] if left.ndim == 3 else 1
-            product = Product(batch, left.shape[-2], left.shape[-1], right.shape[-1], left.dtype, laid_out)
-            work.products[product] += 1
-            if product.prepared:
-                self.prepare(product)
-            work.calls += 1
+    def _add(self, did: _Did) -> None:
+        if not did.calls and not did.times:
             return
-        if (fused := _ATTENTION.get(func.overloadpacket.__name__)) is not None:
-            query, key = args[fused[0]], args[fused[0] + 1]
-            batch, width = query.shape[:-2].numel(), query.shape[-1]
-            work.products[Product(batch, query.shape[-2], width, key.shape[-2], query.dtype)] += fused[1]
-        made = [value for value in tree_iter(output) if isinstance(value, Tensor)]
-        # A view of what is there moves nothing.
-        if func.is_view or not made:
-            return
-        work.calls += 1
-        work.moved_bytes += sum(value.numel() * value.itemsize for value in (*given, *made))
+        part = self._named
+        if (work := self.work.get(part)) is None:
+            work = self.work[part] = Work()
+        if did.product is not None:
+            work.products[did.product] += did.times
+            if did.product.prepared and did.times == 1:
+                self.prepare(did.product)
+        work.calls += did.calls
+        work.moved_bytes += did.moved_bytes
 
 
-def _places_for_truths(func: Any, args: Any) -> Any:
+def _did(func: Any, args: Any, given: list[Tensor], output: Any) -> _Did:
+    places = _PRODUCTS.get(func.overloadpacket)
+    if places is not None:
+        left, right = (args[place] for place in places)
+        # Laid out: of all rows at once, by a weight (out, in).
+        if laid_out := func.overloadpacket is torch.ops.mkldnn._linear_pointwise:
+            rows, inner, columns = left.numel() // max(1, left.shape[-1]), left.shape[-1], right.shape[0]
+        else:
+            rows, inner, columns = left.shape[-2], left.shape[-1], right.shape[-1]
+        batch = left.shape[0] if left.ndim == 3 and not laid_out else 1
+        return _Did(Product(batch, rows, inner, columns, left.dtype, laid_out), 1, 0, 1)
+    product, times = None, 0
+    if (fused := _ATTENTION.get(func.overloadpacket.__name__)) is not None:
+        query, key = args[fused[0]], args[fused[0] + 1]
+        batch, width = query.shape[:-2].numel(), query.shape[-1]
+        product, times = Product(batch, query.shape[-2], width, key.shape[-2], query.dtype), fused[1]
+    made = [value for value in tree_iter(output) if isinstance(value, Tensor)]
+    # A view of what is there moves nothing.
+    if func.is_view or not made:
+        return _Did(product, times)
+    return _Did(product, times, sum(value.numel() * value.itemsize for value in (*given, *made)), 1)
+
+
+def _without_numbers(value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    size = value.untyped_storage().nbytes()
+    return Numberless(value.shape, value.stride(), value.storage_offset(), value.dtype, Block(size))
+
+
+def _places_for_truths(args: Any) -> Any:
     """Return an operation's arguments with the places that are true for a real mask of truths, of which it picks so many."""
-    if func not in _PICKED:
-        return args
     places: list[Any] = []
     for index in args[1]:
-        if index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor):
-            with unset_fake_temporarily():
-                places += index.nonzero(as_tuple=True)
+        if index is not None and index.dtype == torch.bool and not isinstance(index, Numberless):
+            places += index.nonzero(as_tuple=True)
         else:
             places.append(index)
     return (args[0], places, *args[2:])
 
 
-def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> Made:
     """Return what a mixture of experts' products come to, of which torch knows the size in bfloat16 alone."""
     if left.ndim == right.ndim == 2:
         assert offs is not None, "groups of both factors' common axis have ends"
-        return left.new_empty(offs.shape[0], left.shape[0], right.shape[1])
-    if left.ndim == right.ndim:
-        return left.new_empty(*left.shape[:2], right.shape[2])
-    return left.new_empty(left.shape[-2], right.shape[-1])
+        size = offs.shape[0], left.shape[0], right.shape[1]
+    elif left.ndim == right.ndim:
+        size = *left.shape[:2], right.shape[2]
+    else:
+        size = left.shape[-2], right.shape[-1]
+    return Made.fresh(size, left.dtype)

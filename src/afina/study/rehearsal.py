@@ -19,7 +19,7 @@ from afina.backbone.lending import Loan
 from afina.backbone.load import Backbone
 from afina.data.tokens.batching import padded_width
 from afina.data.tokens.tokens import Tokens
-from afina.measure.storages import BACKWARD, Storages, Work, fake_mode
+from afina.measure.storages import BACKWARD, Storages, Work
 from afina.ops.dropout import DropoutSource
 from afina.ops.kind import pretended
 from afina.study.stand_ins import AnyTask, FakeDropout, Keeping, unlaid_products, without_numbers
@@ -109,12 +109,12 @@ def rehearse(scene: Scene, observer: Callable[[int, int], None] = lambda name, s
 
     `observer` hears of every storage that comes, and goes (`Storages`).
     """
-    storages = Storages(fake := fake_mode(), observer=observer)
-    with pretended(scene.kind), fake, storages:
+    storages = Storages(observer=observer)
+    with pretended(scene.kind), storages:
         scene.backbone.linears = unlaid_products(scene.copied)
         language = scene.backbone.language
         modules = [scene.backbone.model, scene.adapter, *([] if language is None else [language.linear])]
-        return play(scene, storages, list(without_numbers(modules, fake)), FakeDropout(0))
+        return play(scene, storages, list(without_numbers(modules)), FakeDropout(0))
 
 
 def play(scene: Scene, storages: Storages, standing: Sequence[Tensor], source: DropoutSource) -> Rehearsed:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Pixels, TaggedTokens, Tokens, WrittenTokens
+from afina.measure.numberless import Block, Numberless
 from afina.ops.dropout import DropoutSource, Pool
 from afina.ops.frozen_linear import FrozenProduct
 from afina.ops.linear import is_plain_linear
@@ -90,13 +90,16 @@ class AnyTask:
         return torch.nn.functional.cross_entropy(logits[: len(labels)], labels, reduction="sum")
 
 
-def without_numbers(modules: Iterable[nn.Module], fake: FakeTensorMode) -> Iterator[Tensor]:
-    """Put fake tensors of the CPU in the place of these modules' on `meta`, and yield each once; shared ones stay shared."""
+def without_numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+    """Put tensors without numbers in the place of these modules' on `meta`, and yield each once; shared ones stay shared."""
     made: dict[int, tuple[Tensor, Tensor]] = {}
+    blocks: dict[int, Block] = {}
 
     def of(value: Tensor) -> Any:
         if id(value) not in made:
-            tensor: Tensor = fake.fake_tensor_converter.from_meta_and_device(fake, value.detach(), torch.device("cpu"))
+            storage = value.untyped_storage()
+            block = blocks.setdefault(storage._cdata, Block(storage.nbytes()))
+            tensor: Tensor = Numberless(value.shape, value.stride(), value.storage_offset(), value.dtype, block)
             if isinstance(value, nn.Parameter):
                 tensor = nn.Parameter(tensor, requires_grad=value.requires_grad)
             # The old one is kept as long as others may be looked up by its number.
