@@ -23,6 +23,8 @@ os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("AFINA_EXECUTOR", "in-process")
 # What an adapter takes is measured in a process of its own, seconds for each export; tests of that ask for it.
 os.environ.setdefault("AFINA_EXPORT_COSTS", "0")
+# What tests' runs take corrects nobody's plan: a folder that cannot be.
+os.environ["AFINA_REMEMBERED"] = f"{os.devnull}/remembered"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores: small models on more threads each wait for one another, seven times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

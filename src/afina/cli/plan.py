@@ -148,6 +148,9 @@ def _show_sums(console: "Console", planned: "Plan", words: "Words") -> None:
                 count=planned.candidates, share=words.number(100 * planned.race_share), time=_time(seconds, words),
             )
         )  # fmt: skip
+    if planned.corrected_by:
+        runs = words.counted(planned.corrected_by, "{count} run", "{count} runs")
+        sentences.append(words("Memory and time are corrected by {runs} of this machine.", runs=runs))
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 

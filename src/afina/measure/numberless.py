@@ -1,4 +1,4 @@
-"""Tensors that have a shape, a type and a storage of a size, and no numbers: a model of any size is run in a moment with them.
+"""Stand for tensors by a shape, a type and a storage of a size, without numbers: a model of any size is run in a moment.
 
 What an operation makes of them is asked of torch's fake tensors once for the sizes and types that it meets, and known from
 then on: asking takes 0.2 to 1 ms an operation, a hundred times as long as looking it up.

@@ -7,7 +7,7 @@ shapes that follow from them are those of a real run.
 
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -36,7 +36,7 @@ _ATTENTION = {
 """Fused attention, with the place of the query among its arguments and the products that it makes."""
 _CODE_BYTES = 574_000
 """Bytes that oneDNN 3 takes from the heap for a product of a new size, whatever the size is (measured by `mallinfo2`)."""
-_HEAPS = 5
+_HEAPS = 3
 _CODE_KEPT = 1024
 """Products whose code oneDNN keeps: its cache's default (ONEDNN_PRIMITIVE_CACHE_CAPACITY)."""
 _PICKED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
@@ -97,6 +97,10 @@ _MOST_KNOWN = 200_000
 class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that come and go while it is on, of tensors without numbers or `real` ones."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch's guard against it takes its time at every operation
+
     def __init__(
         self,
         *,
@@ -112,6 +116,7 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._real: dict[int, int] = {}
         self._numbers = count(1)
         self._part = ""
+        self._log: list[tuple[int, int | None, str]] | None = None
         self.bytes = 0
         self.peaks: dict[str, int] = {}
         """The most bytes that were there at once, by part."""
@@ -147,6 +152,28 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.prepared[product] = number = -1 - len(self.prepared)
         for heap in self.heaps:
             heap.take(number, _CODE_BYTES)
+
+    @contextmanager
+    def noted(self) -> Iterator[list[tuple[int, int | None, str]]]:
+        """Write down what comes (number, bytes, part) and goes (number, None, "") within."""
+        self._log = log = []
+        try:
+            yield log
+        finally:
+            self._log = None
+
+    def again(self, log: Sequence[tuple[int, int | None, str]]) -> None:
+        """Have come and go once more what came and went; what stayed then is there already."""
+        went, now = {number for number, size, _ in log if size is None}, {}
+        came = {number for number, size, _ in log if size is not None} & went
+        for number, size, part in log:
+            if number not in came:
+                continue
+            if size is None:
+                self._gone(now.pop(number))
+            else:
+                now[number] = next(self._numbers)
+                self._come(now[number], size, part)
 
     def taken_work(self) -> dict[str, Work]:
         """Return the work by part since this was last asked."""
@@ -211,19 +238,20 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return
             number = block.number = next(self._numbers)
             block.gone = self._gone
-            self._come(number, block.size)
+            self._come(number, block.size, self._named)
             return
         storage = tensor.untyped_storage()
         key = id(storage)
         if key not in self._real:
             number = self._real[key] = next(self._numbers)
             weakref.finalize(storage, self._gone_real, key)
-            self._come(number, storage.nbytes())
+            self._come(number, storage.nbytes(), self._named)
 
-    def _come(self, number: int, size: int) -> None:
+    def _come(self, number: int, size: int, part: str) -> None:
+        if self._log is not None:
+            self._log.append((number, size, part))
         size = self._live[number] = self._rounded(size)
         self.bytes += size
-        part = self._named
         for heap in self.heaps:
             heap.take(number, size)
         if (resident := self.resident_now) > self.resident.get(part, -1):
@@ -237,6 +265,8 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._gone(self._real.pop(key))
 
     def _gone(self, number: int) -> None:
+        if self._log is not None:
+            self._log.append((number, None, ""))
         self.bytes -= self._live.pop(number)
         self._observer(number, 0)
         for heap in self.heaps:

@@ -29,6 +29,7 @@ from afina.study.errand import this_node
 from afina.study.events import Observer
 from afina.study.feature_run import fit_features, fit_words
 from afina.study.job import Job
+from afina.study.remembered import remember_finished
 from afina.study.running import Data, load_data
 from afina.study.training import Training
 from afina.tasks.base import Task, restore
@@ -64,6 +65,7 @@ def carry_out(job: Job, send: Observer) -> Result:
 
     # The result before the checkpoint goes: a kill between both finds the run finished.
     write_json(job.folder / "result.json", result)
+    remember_finished(job, result)
     if training is not None:
         training.finish()
     return result

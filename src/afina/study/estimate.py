@@ -19,6 +19,7 @@ from afina.methods.base import probing_method
 from afina.precision import EXACT
 from afina.study.needs import Likely, MemoryNeeds, memory_of, memory_of_words
 from afina.study.plan import Run, expand
+from afina.study.remembered import Remembered, cell_of, remember_planned
 from afina.study.room import KeptBytes, kept_bytes
 from afina.study.sizes import Sizes, sizes_of
 from afina.study.staging import rehearsed_run
@@ -44,6 +45,8 @@ class CostEstimate:
     memory: MemoryNeeds
     time: TimeNeeds
     disk_bytes: float
+    corrected_by: int = 0
+    """Finished runs of this machine by which memory and time were corrected."""
 
     @property
     def peak_memory_bytes(self) -> float:
@@ -63,7 +66,7 @@ def estimate_study(
     cells = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
     sizes = {(model, index): sizes_of(config, spec, model) for model, index, spec in cells}
     precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
-    machine = Machine.known()
+    machine, remembered = Machine.known(), Remembered.read()
     done: dict[tuple[str, int, str], CostEstimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
@@ -77,7 +80,7 @@ def estimate_study(
                 tell(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 precision = run.method.precision_on(precisions[run.model])
                 done[key] = (
-                    _estimate(run, config, shapes[run.model], size, device, precision, machine)
+                    _estimate(run, config, shapes[run.model], size, device, precision, machine, remembered)
                     if run.method.reads_model
                     else _of_words(run, size)
                 )
@@ -94,7 +97,8 @@ def device_of(config: StudyConfig) -> str:
 
 
 def _estimate(
-    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str, machine: Machine
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str, machine: Machine,
+    remembered: Remembered,
 ) -> CostEstimate:  # fmt: skip
     method = run.method
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
@@ -107,6 +111,8 @@ def _estimate(
     most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
     if device == "cpu":
         time = time_of(rehearsed, standing, sizes, config, most, machine, trains=not method.gradient_free)
+        remember_planned(cell_of(config, run, precision), sizes.train_rows, memory, time)
+        memory, time = remembered.corrected(memory, time)
     else:
         time = timed_layers(run, config, shape, sizes, device, precision, whole, adapter)
     tokens = (sizes.train_rows + sizes.test_rows) * sizes.tokens
@@ -115,6 +121,7 @@ def _estimate(
         train_seconds=time.train.value, evaluate_seconds=time.evaluate.value, memory=memory, time=time,
         # The adapter, a checkpoint while it runs (weights and moments), predictions, and the data's tokens.
         disk_bytes=4 * _kept(config) * trainable + beside.moments + sizes.test_rows * (24 + 4 * sizes.classes) + 4 * tokens,
+        corrected_by=remembered.runs if device == "cpu" else 0,
     )  # fmt: skip
 
 

@@ -151,6 +151,11 @@ def _end_with_parent(connection: Connection) -> None:
     os._exit(1)
 
 
+def is_short(error: BaseException) -> bool:
+    """Return whether an error is one of memory that ran out."""
+    return isinstance(error, MemoryError) or _SHORT.search(str(error).strip().partition("\n")[0]) is not None
+
+
 def explain(error: BaseException) -> AfinaError:
     """Turn what ended a job into one sentence that can travel between processes."""
     if isinstance(error, UsageError):
@@ -165,7 +170,7 @@ def explain(error: BaseException) -> AfinaError:
     # Exceptions of other libraries may not survive a pickle, and their classes may not exist in the parent.
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
 
-    if isinstance(error, MemoryError) or _SHORT.search(text):
+    if is_short(error):
         return OutOfMemory(
             "Out of memory; set a smaller batch_size, micro_batch_size or max_length, or a smaller model."
         )

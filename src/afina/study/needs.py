@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 _FIT, _MEMORY = "the fit", "memory"
+_FOR = 5
+"""Recorded runs that one of this machine stands for. With the ratios of half of these, a fifth or a third larger or smaller
+as another machine's may be, nine of ten of the other half lie in the range after two dozen, and eight after a dozen."""
 _WORDS_BYTES = 200_000_000
 """Bytes of a run that loads no model: scikit-learn, and texts."""
 
@@ -152,9 +155,12 @@ def training_peaks(rehearsed: Rehearsed, made: Always) -> dict[str, int]:
     return instants | ({BELOW: rehearsed.peak(BELOW)} if made.kept_states else {})
 
 
-def ranged(value: float, what: str, phase: str) -> Likely:
-    """Return a figure, of `memory` or `time`, with its range, by how far runs lay from such figures."""
-    low, middle, high = _measured_ratios(what, phase)
+def ranged(value: float, what: str, phase: str, own: Sequence[float] = ()) -> Likely:
+    """Return a figure, of `memory` or `time`, with its range, by how far runs lay from such figures; `own` ran here."""
+    if own:
+        low, middle, high = interval([*_fitted_to_runs(what)["ratios"][phase], *(_FOR * list(own))])
+    else:
+        low, middle, high = _measured_ratios(what, phase)
     return Likely(low * value, middle * value, high * value)
 
 

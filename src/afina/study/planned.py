@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.config import StudyConfig
+from afina.errors import AfinaError
 from afina.measure.shown import html_of
 from afina.study.data import read_ahead
-from afina.study.devices.asked import asked_machines, machine_rows, machines_as_dict
+from afina.study.devices.asked import Machines, asked_machines, machine_rows, machines_as_dict
 
 if TYPE_CHECKING:
     import pandas
@@ -81,6 +82,11 @@ class Plan:
         return sum(own.disk_bytes for own in self.estimates)
 
     @property
+    def corrected_by(self) -> int:
+        """Return by how many finished runs of this machine it was corrected, those that differ in their seed counted once."""
+        return max((own.corrected_by for own in self.estimates), default=0)
+
+    @property
     def candidates(self) -> int:
         """Return how many methods, each with its settings, are compared."""
         # By label: seeds and data sets of a method are one candidate.
@@ -96,7 +102,7 @@ class Plan:
             "seconds": self.seconds, "time": asdict(self.time), "peak_memory_bytes": self.peak_memory_bytes,
             "disk_bytes": self.disk_bytes,
             "trials_seconds": self.trials_seconds, "race_share": self.race_share,
-            "free_bytes": self.free_bytes,
+            "free_bytes": self.free_bytes, "corrected_by": self.corrected_by,
             "changes": {run: [change.as_dict() for change in own] for run, own in self.changes.items()},
             "notes": [*self.ahead.notes, *self.ahead.remarks],
         }  # fmt: skip
@@ -129,7 +135,9 @@ class Plan:
 
 
 def _figures(estimate: "CostEstimate") -> dict[str, Any]:
-    figures = {key: value for key, value in vars(estimate).items() if key not in ("run", "memory", "time")}
+    figures = {
+        key: value for key, value in vars(estimate).items() if key not in ("run", "memory", "time", "corrected_by")
+    }
     likely = {"memory": asdict(estimate.memory), "time": asdict(estimate.time)}
     return figures | {"peak_memory_bytes": estimate.peak_memory_bytes} | likely
 
@@ -157,7 +165,23 @@ def plan(
         given: Any = study if study is not None else StudyConfig.parse(settings, "study")
         # A study has its configuration, a configuration is one.
         config = getattr(given, "config", given)
-    asked = asked_machines(devices or (), prices or (), grid)
+    try:
+        return _planned(config, asked_machines(devices or (), prices or (), grid), ahead, tell)
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        from afina.study.execute import is_short
+
+        if not is_short(error):
+            raise
+        raise AfinaError(
+            "Planning ran out of memory: it takes about 0.6 GB, most of it torch and transformers; end other programs or "
+            "raise the limit (ulimit), or plan elsewhere for this machine: --device '8GB RAM, 4 cores'."
+        ) from error
+
+
+def _planned(
+    config: StudyConfig, asked: Machines | None, ahead: Callable[[Ahead], None], tell: Callable[[str], None]
+) -> Plan:  # fmt: skip
+    """Return the plan of a study."""
     # Before torch: what is wrong with the data is said at once.
     notes = read_ahead(config, presets=False)
     from afina.ops.allocator import keep_freed_memory
@@ -195,6 +219,11 @@ def _uncounted(config: StudyConfig) -> list[str]:
         sentences.append(
             "offload: disk is not counted: memory is that of the whole model, where a few layers will do, and the time lacks "
             "the reading of all layers: twice a step, and once for each batch that is evaluated."
+        )
+    if config.teacher is not None:
+        sentences.append(
+            "teacher: is not counted: it reads each train row once before the first run, with the memory and time that a "
+            "model of its size takes for that."
         )
     if "accelerate" in (config.executor or ()):
         sentences.append(

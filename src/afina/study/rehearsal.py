@@ -146,9 +146,11 @@ def play(scene: Scene, storages: Storages, standing: Sequence[Tensor], source: D
             with storages.part(BELOW):
                 passes.prepare([_member(scene, scene.below)], lambda own: own.tokens)
         storages.taken_work()
+        longest_step: Sequence[tuple[int, int | None, str]] = ()
         for tokens in scene.train if scene.trains else ():
-            with _standing_for_others(storages, scene.widths / len(scene.train)):
+            with _standing_for_others(storages, scene.widths / len(scene.train)), storages.noted() as log:
                 steps.append(step(tokens))
+            longest_step = longest_step or log
         storages.give_back()
         for tokens in scene.test:
             with _standing_for_others(storages, scene.evaluated_shapes / len(scene.test)), storages.part(EVALUATION):
@@ -156,8 +158,8 @@ def play(scene: Scene, storages: Storages, standing: Sequence[Tensor], source: D
             evaluations.append(_passed(tokens, storages))
         storages.give_back()
         # The next epoch begins with the longest batch, beside what an evaluation has left.
-        if scene.trains and scene.epochs > 1:
-            step(scene.train[0])
+        if scene.epochs > 1:
+            storages.again(longest_step)
     longest = max(evaluations, key=lambda own: own.tokens)
     return Rehearsed(
         {part: max(0, peak - before) for part, peak in storages.peaks.items() if part}, dict(storages.resident),

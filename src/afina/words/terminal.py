@@ -27,6 +27,7 @@ PORTUGUESE = {
     "{count} seed": "{count} semente",
     "{count} seeds": "{count} sementes",
     "{runs} ({seeds} each): {time} in all, one after another; at most {memory} GB of memory beside Python and its libraries, and {disk} GB of disk.": "{runs} ({seeds} cada): {time} ao todo, uma depois da outra; no máximo {memory} GB de memória além do Python e de suas bibliotecas, e {disk} GB de disco.",
+    "Memory and time are corrected by {runs} of this machine.": "Memória e tempo estão corrigidos por {runs} desta máquina.",
     "learning_rate: search tries {rates} rates a method first: {time} more.": "learning_rate: search experimenta antes {rates} taxas por método: mais {time}.",
     "race: of {count} candidates the worse leave early, which leaves {share}% of the steps: {time} of training.": "race: de {count} candidatos os piores saem antes, o que deixa {share}% dos passos: {time} de treino.",
     # -- afina evaluate
