@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from afina.measure.numberless import Block, Numberless
+from afina.measure.numberless import Extent, Numberless
 from afina.measure.storages import Storages
 
 
 def like(value: torch.Tensor) -> Numberless:
-    block = Block(value.untyped_storage().nbytes())
+    block = Extent(value.untyped_storage().nbytes())
     return Numberless(value.shape, value.stride(), value.storage_offset(), value.dtype, block)
 
 

@@ -16,7 +16,7 @@ from afina.results.result import Result
 from afina.study import remembered
 from afina.study.needs import ranged, shares_of
 from afina.study.plan import expand
-from afina.study.remembered import Remembered, cell_of, remember_finished
+from afina.study.remembered import FinishedHere, cell_of, remember_finished
 from studies import settings
 
 RUNS = json.loads((Path(__file__).parents[2] / "benchmarks/results/plan_recorded.json").read_text())["runs"]
@@ -28,11 +28,11 @@ def recorded(what: str) -> np.ndarray:
     for run in RUNS:
         counted, measured = run["counted"][what]["train"], run["measured"]
         took = measured["memory"]["train"] if what == "memory" else measured["train_seconds"]
-        said = (
+        planned = (
             counted + shares[run["kind"]]
             if what == "memory" else sum(shares[part] * own for part, own in counted.items())
         )  # fmt: skip
-        ratios.append(took / said)
+        ratios.append(took / planned)
     return np.array(ratios)
 
 
@@ -87,7 +87,7 @@ def test_a_run_that_was_planned_and_finished_corrects_the_next_plan(
     rows = json.loads(next(folder.glob("*.json")).read_text())["planned"]["rows"]
     job = SimpleNamespace(config=config, run=run, precision="fp32", device="cpu")
     remember_finished(job, finished(train_rows=rows, history=[0] * config.epochs))  # type: ignore[arg-type]
-    known = Remembered.read()
+    known = FinishedHere.read()
     assert known.runs == 1
     assert known.of("memory", "train")[0] == pytest.approx(3e8 / first.estimates[0].memory.train.value, rel=0.1)
     assert afina.plan(**study).corrected_by == 1
@@ -104,4 +104,4 @@ def test_what_was_measured_otherwise_than_it_was_planned_is_not_remembered(folde
     assert not folder.exists()
     remember_finished(job, finished(history=[0] * config.epochs))  # type: ignore[arg-type]
     (folder / "torn.json").write_text("{")
-    assert Remembered.read().runs == 0  # finished, and not planned
+    assert FinishedHere.read().runs == 0  # finished, and not planned

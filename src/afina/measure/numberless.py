@@ -13,13 +13,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-__all__ = ["Block", "Made", "Numberless", "Outcome", "described", "outcome"]
+__all__ = ["Extent", "Foreseen", "MadeTensor", "Numberless", "described", "outcome"]
 
 _CPU = torch.device("cpu")
 _OWN = -1
 
 
-class Block:
+class Extent:
     """Stands for a storage of so many bytes, and tells when nothing needs it any more."""
 
     __slots__ = ("gone", "number", "size")
@@ -36,26 +36,28 @@ class Block:
 class Numberless(Tensor):
     """A tensor of the CPU without numbers; it lives within `Storages` alone, which computes with it."""
 
-    block: Block
+    block: Extent
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(
-        cls, size: Sequence[int], stride: Sequence[int], offset: int, dtype: torch.dtype, block: Block
+        cls, size: Sequence[int], stride: Sequence[int], offset: int, dtype: torch.dtype, block: Extent
     ) -> "Numberless":
-        made: Numberless = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Numberless = Tensor._make_wrapper_subclass(
             cls, size, strides=stride, storage_offset=offset, dtype=dtype, device=_CPU
         )
         made.block = block
         return made
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func} was called on a tensor without numbers where nobody counts")
 
 
-class Made(NamedTuple):
+class MadeTensor(NamedTuple):
     """Says what a tensor is that an operation gives."""
 
     size: tuple[int, ...]
@@ -69,7 +71,7 @@ class Made(NamedTuple):
     bytes: int
 
     @classmethod
-    def fresh(cls, size: tuple[int, ...], dtype: torch.dtype) -> "Made":
+    def fresh(cls, size: tuple[int, ...], dtype: torch.dtype) -> "MadeTensor":
         """Return a tensor with a storage of its own, laid out row by row."""
         stride, step = [], 1
         for length in reversed(size):
@@ -80,7 +82,7 @@ class Made(NamedTuple):
     def from_(self, given: Sequence[Tensor]) -> Tensor:
         """Return the tensor, of these arguments."""
         if self.of == _OWN:
-            return Numberless(self.size, self.stride, self.offset, self.dtype, Block(self.bytes))
+            return Numberless(self.size, self.stride, self.offset, self.dtype, Extent(self.bytes))
         source = given[self.of]
         if self.itself:
             return source
@@ -88,7 +90,7 @@ class Made(NamedTuple):
         return Numberless(self.size, self.stride, self.offset, self.dtype, source.block)
 
 
-class Outcome(NamedTuple):
+class Foreseen(NamedTuple):
     """Says what an operation gives: tensors and other values as they stand, and how they hang together."""
 
     leaves: list[Any]
@@ -106,7 +108,7 @@ class Outcome(NamedTuple):
 
 
 def _value(leaf: Any, given: Sequence[Tensor]) -> Any:
-    return leaf.from_(given) if leaf.__class__ is Made else leaf
+    return leaf.from_(given) if leaf.__class__ is MadeTensor else leaf
 
 
 def described(value: Any, given: list[Tensor]) -> Any:
@@ -121,7 +123,7 @@ def described(value: Any, given: list[Tensor]) -> Any:
     return (kind, *described(tuple(value.items()), given)) if kind is dict else (kind, value)
 
 
-def outcome(fake: FakeTensorMode, func: Any, args: Any, kwargs: Any, given: Sequence[Tensor]) -> Outcome:
+def outcome(fake: FakeTensorMode, func: Any, args: Any, kwargs: Any, given: Sequence[Tensor]) -> Foreseen:
     """Ask torch what an operation gives of these arguments, of which `given` are the tensors in their order.
 
     Raises `RuntimeError` where that goes by numbers, and where an argument would be of another shape afterwards.
@@ -131,14 +133,14 @@ def outcome(fake: FakeTensorMode, func: Any, args: Any, kwargs: Any, given: Sequ
         in_order = iter(asked)
         output = func(*tree_map_only(Tensor, lambda _: next(in_order), args), **_replaced(kwargs, in_order))
     storages = {own.untyped_storage()._cdata: place for place, own in enumerate(asked)}
-    for value, own in zip(given, asked, strict=True):
-        if value.shape != own.shape or value.stride() != own.stride():
+    for value, without in zip(given, asked, strict=True):
+        if value.shape != without.shape or value.stride() != without.stride():
             raise RuntimeError(f"{func} gives its argument another shape")
     leaves, spec = tree_flatten(output)
     made = [_made(leaf, asked, storages) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     flat = output.__class__ in (list, tuple) and len(output) == len(leaves)
     together = None if output is None or not isinstance(output, list | tuple) else output.__class__ if flat else spec
-    return Outcome(made, together, all(leaf is None or isinstance(leaf, Tensor) for leaf in leaves))
+    return Foreseen(made, together, all(leaf is None or isinstance(leaf, Tensor) for leaf in leaves))
 
 
 def _replaced(kwargs: Any, in_order: Iterator[Tensor]) -> Any:
@@ -153,10 +155,16 @@ def _fake(value: Tensor) -> Tensor:
     return made.as_strided(value.shape, value.stride(), value.storage_offset())
 
 
-def _made(leaf: Tensor, asked: Sequence[Tensor], storages: dict[int, int]) -> Made:
+def _made(leaf: Tensor, asked: Sequence[Tensor], storages: dict[int, int]) -> MadeTensor:
     storage = leaf.untyped_storage()
     itself = next((place for place, own in enumerate(asked) if own is leaf), None)
     of = storages.get(storage._cdata, _OWN) if itself is None else itself
-    return Made(
-        tuple(leaf.shape), leaf.stride(), leaf.storage_offset(), leaf.dtype, of, itself is not None, storage.nbytes()
+    return MadeTensor(
+        tuple(leaf.shape),
+        leaf.stride(),
+        int(leaf.storage_offset()),
+        leaf.dtype,
+        of,
+        itself is not None,
+        storage.nbytes(),
     )

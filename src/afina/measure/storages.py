@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from afina.measure.heap import Heap
-from afina.measure.numberless import Block, Made, Numberless, Outcome, described, outcome
+from afina.measure.numberless import Extent, Foreseen, MadeTensor, Numberless, described, outcome
 
 __all__ = ["BACKWARD", "Product", "Storages", "Work"]
 
@@ -89,8 +89,8 @@ class _Did:
     calls: int = 0
 
 
-_KNOWN: dict[Any, tuple[Outcome, _Did]] = {}
-"""What operations made of arguments, by these: it is the same in every rehearsal."""
+_KNOWN: dict[Any, tuple[Foreseen, _Did]] = {}
+"""Outcomes of operations by their arguments: the same in every rehearsal."""
 _MOST_KNOWN = 200_000
 
 
@@ -156,7 +156,8 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     @contextmanager
     def noted(self) -> Iterator[list[tuple[int, int | None, str]]]:
         """Write down what comes (number, bytes, part) and goes (number, None, "") within."""
-        self._log = log = []
+        log: list[tuple[int, int | None, str]] = []
+        self._log = log
         try:
             yield log
         finally:
@@ -164,8 +165,9 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def again(self, log: Sequence[tuple[int, int | None, str]]) -> None:
         """Have come and go once more what came and went; what stayed then is there already."""
-        went, now = {number for number, size, _ in log if size is None}, {}
+        went = {number for number, size, _ in log if size is None}
         came = {number for number, size, _ in log if size is not None} & went
+        now: dict[int, int] = {}
         for number, size, part in log:
             if number not in came:
                 continue
@@ -205,10 +207,10 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             known = _KNOWN.get(key)
             if known is None:
-                found = self._asked(func, args, kwargs, given)
-                output = found.values(given)
-                known = found, _did(func, args, given, output)
-                if found.lasting:
+                foreseen = self._asked(func, args, kwargs, given)
+                output = foreseen.values(given)
+                known = foreseen, _did(func, args, given, output)
+                if foreseen.lasting:
                     if len(_KNOWN) >= _MOST_KNOWN:
                         _KNOWN.clear()
                     _KNOWN[key] = known
@@ -221,9 +223,10 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._note(value)
         return output
 
-    def _asked(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Outcome:
+    def _asked(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> Foreseen:
         if func is torch.ops.aten._grouped_mm.default:
-            return Outcome([_grouped(*args, **kwargs)], None, lasting=True)
+            return Foreseen([_grouped(*args, **kwargs)], None, lasting=True)
+        assert self._fake is not None, "real tensors are not asked about"
         return outcome(self._fake, func, args, kwargs, given)
 
     @property
@@ -313,7 +316,7 @@ def _without_numbers(value: Tensor) -> Tensor:
     if not value.is_floating_point():
         return value
     size = value.untyped_storage().nbytes()
-    return Numberless(value.shape, value.stride(), value.storage_offset(), value.dtype, Block(size))
+    return Numberless(value.shape, value.stride(), int(value.storage_offset()), value.dtype, Extent(size))
 
 
 def _places_for_truths(args: Any) -> Any:
@@ -327,8 +330,9 @@ def _places_for_truths(args: Any) -> Any:
     return (args[0], places, *args[2:])
 
 
-def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> Made:
+def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, **__: Any) -> MadeTensor:
     """Return what a mixture of experts' products come to, of which torch knows the size in bfloat16 alone."""
+    size: tuple[int, ...]
     if left.ndim == right.ndim == 2:
         assert offs is not None, "groups of both factors' common axis have ends"
         size = offs.shape[0], left.shape[0], right.shape[1]
@@ -336,4 +340,4 @@ def _grouped(left: Tensor, right: Tensor, offs: Tensor | None = None, *_: Any, *
         size = *left.shape[:2], right.shape[2]
     else:
         size = left.shape[-2], right.shape[-1]
-    return Made.fresh(size, left.dtype)
+    return MadeTensor.fresh(size, left.dtype)

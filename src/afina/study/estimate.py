@@ -19,7 +19,7 @@ from afina.methods.base import probing_method
 from afina.precision import EXACT
 from afina.study.needs import Likely, MemoryNeeds, memory_of, memory_of_words
 from afina.study.plan import Run, expand
-from afina.study.remembered import Remembered, cell_of, remember_planned
+from afina.study.remembered import FinishedHere, cell_of, remember_planned
 from afina.study.room import KeptBytes, kept_bytes
 from afina.study.sizes import Sizes, sizes_of
 from afina.study.staging import rehearsed_run
@@ -66,7 +66,7 @@ def estimate_study(
     cells = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
     sizes = {(model, index): sizes_of(config, spec, model) for model, index, spec in cells}
     precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
-    machine, remembered = Machine.known(), Remembered.read()
+    machine, remembered = Machine.known(), FinishedHere.read()
     done: dict[tuple[str, int, str], CostEstimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
@@ -98,7 +98,7 @@ def device_of(config: StudyConfig) -> str:
 
 def _estimate(
     run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str, machine: Machine,
-    remembered: Remembered,
+    remembered: FinishedHere,
 ) -> CostEstimate:  # fmt: skip
     method = run.method
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)

@@ -155,10 +155,10 @@ def training_peaks(rehearsed: Rehearsed, made: Always) -> dict[str, int]:
     return instants | ({BELOW: rehearsed.peak(BELOW)} if made.kept_states else {})
 
 
-def ranged(value: float, what: str, phase: str, own: Sequence[float] = ()) -> Likely:
-    """Return a figure, of `memory` or `time`, with its range, by how far runs lay from such figures; `own` ran here."""
-    if own:
-        low, middle, high = interval([*_fitted_to_runs(what)["ratios"][phase], *(_FOR * list(own))])
+def ranged(value: float, what: str, phase: str, here: Sequence[float] = ()) -> Likely:
+    """Return a figure, of `memory` or `time`, with its range, by how far runs lay from such figures, and those `here`."""
+    if here:
+        low, middle, high = interval([*_fitted_to_runs(what)["ratios"][phase], *(_FOR * list(here))])
     else:
         low, middle, high = _measured_ratios(what, phase)
     return Likely(low * value, middle * value, high * value)

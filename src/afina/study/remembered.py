@@ -28,7 +28,7 @@ from afina.whole_file import write_json
 if TYPE_CHECKING:
     from afina.study.job import Job
 
-__all__ = ["Remembered", "cell_of", "remember_finished", "remember_planned"]
+__all__ = ["FinishedHere", "cell_of", "remember_finished", "remember_planned"]
 
 _KEPT = 200
 """Files that are kept, the latest: each is of runs that differ in their seed alone."""
@@ -45,7 +45,7 @@ _BESIDE_COSTS = {
 
 
 @dataclass(frozen=True)
-class Remembered:
+class FinishedHere:
     """Holds how far finished runs of this machine lay from what was counted of them."""
 
     ratios: Mapping[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -53,17 +53,17 @@ class Remembered:
     runs: int = 0
 
     @classmethod
-    def read(cls) -> "Remembered":
+    def read(cls) -> "FinishedHere":
         """Return what is remembered; a file that cannot be read is as none."""
-        found: dict[tuple[str, str], list[float]] = {}
+        ratios: dict[tuple[str, str], list[float]] = {}
         runs = 0
         for path in sorted(_folder().glob("*.json")):
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
                 of_it = _ratios(json.loads(path.read_text("utf-8")))
                 runs += bool(of_it)
                 for place, ratio in of_it.items():
-                    found.setdefault(place, []).append(ratio)
-        return cls(found, runs)
+                    ratios.setdefault(place, []).append(ratio)
+        return cls(ratios, runs)
 
     def of(self, what: str, phase: str) -> list[float]:
         return self.ratios.get((what, phase), [])
@@ -73,8 +73,8 @@ class Remembered:
         if not self.runs or not memory.counted or not time.counted:
             return memory, time
 
-        def again(what: str, phase: str, said: float) -> Any:
-            return ranged(said, what, phase, self.of(what, phase))
+        def again(what: str, phase: str, counted: float) -> Any:
+            return ranged(counted, what, phase, self.of(what, phase))
 
         in_phase = {own: again("memory", own, _said_memory(memory.counted, memory.kind, own)) for own in memory.counted}
         spent = {own: again("time", own, _said_time(time.counted, own, own)) for own in ("train", "evaluate")}
@@ -90,7 +90,7 @@ def _ratios(entry: Mapping[str, Any]) -> dict[tuple[str, str], float]:
     planned, finished = entry.get("planned"), entry.get("finished")
     if not planned or not finished or planned["rows"] != finished["rows"]:
         return {}
-    said = {
+    counted = {
         **{
             ("memory", phase): _said_memory(planned["memory"], planned["kind"], phase)
             for phase in finished["memory"] if phase in planned["memory"]
@@ -101,7 +101,7 @@ def _ratios(entry: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         **{("memory", phase): own for phase, own in finished["memory"].items()},
         ("time", "train"): finished["seconds"],
     }
-    ratios = {place: median(took[place]) / own for place, own in said.items() if took[place]}
+    ratios = {place: median(took[place]) / own for place, own in counted.items() if took[place]}
     return {place: own for place, own in ratios.items() if 1 / _AS_ANOTHER < own < _AS_ANOTHER}
 
 
@@ -117,8 +117,8 @@ def _said_time(counted: Mapping[str, Mapping[str, float]], what: str, phase: str
 def cell_of(config: StudyConfig, run: Run, precision: str) -> str:
     """Return a name that runs have in common which take the same: all but their seeds and rates."""
     settings = {name: own for name, own in run.settings.items() if name not in ("learning_rate", "seed")}
-    said = {name: own for name, own in config.model_dump().items() if name not in _BESIDE_COSTS}
-    what = [run.model, run.method.name, settings, precision, config.dataset[run.dataset].model_dump(), said]
+    asked = {name: own for name, own in config.model_dump().items() if name not in _BESIDE_COSTS}
+    what = [run.model, run.method.name, settings, precision, config.dataset[run.dataset].model_dump(), asked]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

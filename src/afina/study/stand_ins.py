@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from afina.data.tokens.tokens import IGNORED, LabelledTokens, Pixels, TaggedTokens, Tokens, WrittenTokens
-from afina.measure.numberless import Block, Numberless
+from afina.measure.numberless import Extent, Numberless
 from afina.ops.dropout import DropoutSource, Pool
 from afina.ops.frozen_linear import FrozenProduct
 from afina.ops.linear import is_plain_linear
@@ -93,13 +93,13 @@ class AnyTask:
 def without_numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
     """Put tensors without numbers in the place of these modules' on `meta`, and yield each once; shared ones stay shared."""
     made: dict[int, tuple[Tensor, Tensor]] = {}
-    blocks: dict[int, Block] = {}
+    blocks: dict[int, Extent] = {}
 
     def of(value: Tensor) -> Any:
         if id(value) not in made:
             storage = value.untyped_storage()
-            block = blocks.setdefault(storage._cdata, Block(storage.nbytes()))
-            tensor: Tensor = Numberless(value.shape, value.stride(), value.storage_offset(), value.dtype, block)
+            block = blocks.setdefault(storage._cdata, Extent(storage.nbytes()))
+            tensor: Tensor = Numberless(value.shape, value.stride(), int(value.storage_offset()), value.dtype, block)
             if isinstance(value, nn.Parameter):
                 tensor = nn.Parameter(tensor, requires_grad=value.requires_grad)
             # The old one is kept as long as others may be looked up by its number.
