@@ -130,6 +130,14 @@ def test_a_model_that_writes_is_rehearsed_without_the_cache_that_training_has_no
     assert 0 < less.peak(FORWARD) <= rehearsed(shape, "lora").peak(FORWARD)
 
 
+def test_texts_of_one_length_are_rehearsed_too(family_folder: Loader) -> None:
+    """Where there is no padding, transformers would look whether texts are packed."""
+    same = LabelledTokens(np.full(4 * 8, 7), 8 * np.arange(5), np.zeros(4, dtype=np.int64))
+    shape = read_shape(str(family_folder("llama")))
+    found = rehearsed(shape, "full", train=[same], test=[same])
+    assert found.peak(FORWARD) > 0 < found.peak(EVALUATION)
+
+
 def test_a_range_holds_nine_of_ten_whatever_the_figures_are() -> None:
     random = np.random.default_rng(0)
     inside = []

@@ -22,7 +22,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.measure.storages import BACKWARD, Storages, Work
 from afina.ops.dropout import DropoutSource
 from afina.ops.kind import pretended
-from afina.study.stand_ins import AnyTask, FakeDropout, Keeping, unlaid_products, without_numbers
+from afina.study.stand_ins import AnyTask, FakeDropout, Keeping, fake_to_transformers, unlaid_products, without_numbers
 from afina.tasks.base import Task
 from afina.train.loop import Member, gradients
 from afina.train.optimiser import Optimiser
@@ -110,7 +110,7 @@ def rehearse(scene: Scene, observer: Callable[[int, int], None] = lambda name, s
     `observer` hears of every storage that comes, and goes (`Storages`).
     """
     storages = Storages(observer=observer)
-    with pretended(scene.kind), storages:
+    with pretended(scene.kind), fake_to_transformers(), storages:
         scene.backbone.linears = unlaid_products(scene.copied)
         language = scene.backbone.language
         modules = [scene.backbone.model, scene.adapter, *([] if language is None else [language.linear])]

@@ -1,6 +1,7 @@
 """Stand-ins for what a rehearsal has no numbers for: a model's tensors, dropout's factors, rows that nobody has read."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = [
     "AnyTask",
     "FakeDropout",
     "Keeping",
+    "fake_to_transformers",
     "stand_in_rows",
     "unlaid_products",
     "without_numbers",
@@ -88,6 +90,19 @@ class AnyTask:
             logits = logits[..., 0]
         labels = labels[: len(logits)]
         return torch.nn.functional.cross_entropy(logits[: len(labels)], labels, reduction="sum")
+
+
+@contextmanager
+def fake_to_transformers() -> Iterator[None]:
+    """Have transformers take tensors without numbers for torch's fake ones within, whose numbers it does not ask for."""
+    from transformers.utils import import_utils
+
+    before: Any = import_utils.is_fake_tensor
+    vars(import_utils)["is_fake_tensor"] = lambda value: isinstance(value, Numberless) or before(value)
+    try:
+        yield
+    finally:
+        vars(import_utils)["is_fake_tensor"] = before
 
 
 def without_numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
