@@ -19,7 +19,7 @@ from afina.errors import AfinaError, UsageError
 from afina.export.chat import jinja_of, with_template
 from afina.export.check import check_export
 from afina.export.export import Exported, export_adapter
-from afina.export.gguf import file, model
+from afina.export.gguf import file, lora, model
 from afina.export.gguf.llama_cpp import LlamaCpp
 from afina.export.gguf.modelfile import NO_TEMPLATE, around_of, modelfile, rendered
 from afina.export.gguf.settings import form_of, model_header
@@ -214,6 +214,27 @@ def test_a_planted_fault_is_refused(
     with pytest.raises(AfinaError, match=f"What was exported is not what was tested: .*({words})"):
         exported(folder, talks, tmp_path / "out", type="f32")
     assert {path.name for path in tmp_path.iterdir()} <= {"adapter", "base"}
+
+
+@pytest.mark.parametrize("fault", ["scale", "rows"])
+def test_a_fault_of_the_adapter_alone_is_refused(
+    fault: str, talks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half the scale, and rows of the query in transformers' order, are each seen before the file stands."""
+    if fault == "scale":
+        from gguf import GGUFWriter
+
+        written = GGUFWriter.add_float32
+        halved = {"adapter.lora.alpha": 0.5}
+        monkeypatch.setattr(
+            GGUFWriter, "add_float32", lambda own, key, value: written(own, key, value * halved.get(key, 1.0))
+        )
+    else:
+        monkeypatch.setattr(lora, "as_gguf", lambda row, name, value, config, transposed=True: value)
+    folder = chatting("afina-small", tmp_path, targets=["query", "key"])
+    with pytest.raises(AfinaError, match="What was exported is not what was tested: logits part by"):
+        exported(folder, talks, tmp_path / "out", "gguf-lora")
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 _IN_LLAMA_CPP = """

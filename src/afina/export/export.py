@@ -82,7 +82,7 @@ class Exported:
             values = {"ours": words.number(ours, 4), "theirs": words.number(theirs, 4)}
             rows.append((words(name), words("{ours} adapter, {theirs} exported", **values)))
         if self.effect is not None:
-            name = words("the same, from the base without the adapter")
+            name = words("largest change of logits that the adapter makes")
             rows.append((name, words.written(f"{self.effect:.2g}")))
         rows += [(words.note(name), words.note(value)) for name, value in parity.told]
         if self.loss:

@@ -20,15 +20,10 @@ from afina.backbone.attachment import Attachment
 from afina.backbone.branch import Branch, Placed
 from afina.backbone.head import Head, mean_pool
 from afina.errors import AfinaError
+from afina.export.known import known_ahead
 from afina.predictor.predictor import Predictor
 
-__all__ = ["AttachedParts", "Traced", "folded", "headless", "known_ahead", "program_of", "traced", "with_names"]
-
-_VIEWS = frozenset({
-    "permute", "t", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "select", "detach", "alias",
-    "numpy_T", "split_with_sizes",
-})  # fmt: skip
-"""Operations left to the graph: storing their results would only make it larger."""
+__all__ = ["AttachedParts", "Traced", "folded", "headless", "program_of", "traced", "with_names"]
 
 
 @dataclass
@@ -146,21 +141,16 @@ def program_of(
     Raises `AfinaError` where torch cannot trace it.
     """
 
-    def exported(module: nn.Module) -> torch.export.ExportedProgram:
+    with _experts_apart(loaded.backbone.model):
         try:
-            return torch.export.export(module, (), dict(example), dynamic_shapes=dict(sizes), strict=False)
+            program = torch.export.export(module, (), dict(example), dynamic_shapes=dict(sizes), strict=False)
         except Exception as error:  # of many kinds, which torch does not name
             raise AfinaError(
                 f"torch.export cannot trace {loaded.record.method} on {loaded.backbone.anatomy.model_type} "
                 f"({str(error).splitlines()[0][:300]}). Please report this."
             ) from error
-
-    with _experts_apart(loaded.backbone.model):
-        program = exported(module)
-
-    # Traced twice where something was computed ahead: the second trace takes the tensors for constants.
-    plain = program.module(check_guards=False)
-    return exported(plain) if known_ahead(plain) else program
+    known_ahead(program)
+    return program
 
 
 @contextmanager
@@ -175,40 +165,3 @@ def _experts_apart(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_experts_implementation(before)
-
-
-def known_ahead(graph: Any) -> int:
-    """Compute what in a graph depends on no input, put it there as tensors, in place, and return how many these are."""
-    # One walk in the graph's order: a node whose inputs are all known is computed here, once and not at every call.
-    values: dict[Any, Any] = {}
-    worth: dict[Any, bool] = {}
-    for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            owner: Any = graph
-            for part in node.target.split("."):
-                owner = getattr(owner, part)
-            if isinstance(owner, Tensor):
-                values[node], worth[node] = owner, False
-        elif node.op == "call_function" and node.all_input_nodes and all(own in values for own in node.all_input_nodes):
-            given = torch.fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
-            with torch.no_grad():
-                values[node] = node.target(*given[0], **given[1])
-
-            # A view costs nothing where it is, and would take memory as a tensor of its own.
-            computes = getattr(node.target, "_opname", "") not in _VIEWS
-            worth[node] = computes or any(worth[own] for own in node.all_input_nodes)
-    count = 0
-    for node in list(graph.graph.nodes):
-        wanted = node.op == "call_function" and worth.get(node, False) and isinstance(values[node], Tensor)
-
-        # Only what an unknown node uses is put into the graph; the known nodes behind it fall away.
-        if wanted and any(user not in values for user in node.users):
-            graph.register_buffer(f"known_{count}", values[node].detach().clone())
-            with graph.graph.inserting_before(node):
-                node.replace_all_uses_with(graph.graph.get_attr(f"known_{count}"))
-            count += 1
-    for node in [node for node, value in values.items() if value is None]:
-        graph.graph.erase_node(node)  # an assertion, which holds
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return count

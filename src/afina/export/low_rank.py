@@ -10,6 +10,7 @@ from afina.adapters.merged import fold_into
 from afina.backbone.quantise import full_weight
 from afina.errors import AfinaError, UsageError
 from afina.export.peft import refuse_classical, write_file, write_tokenizer
+from afina.export.target import unmergeable
 from afina.methods.lora import LoRA
 from afina.predictor.predictor import Predictor
 
@@ -59,7 +60,7 @@ def low_rank_changes(loaded: Predictor, rank: int, to: str) -> Changes:
         for site, branch in loaded.adapter.placed():
             fold_into(modules[site.module], site, branch)
     except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
-        raise UsageError(f"{loaded.record.method} has no low-rank form: what it adds depends on each input.") from None
+        raise unmergeable(loaded.record.method, "low-rank", to) from None
     root, loss = loaded.backbone.prefix, LowRankLoss()
     factors: dict[str, tuple[Tensor, Tensor]] = {}
     biases: dict[str, Tensor] = {}

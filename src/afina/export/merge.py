@@ -51,8 +51,8 @@ def merged_model(loaded: Predictor) -> Any:
             fold_into(modules[site.module], site, branch)
     except (AfinaError, AttributeError):  # no equal layer, or not at a layer with a weight at all
         raise UsageError(
-            f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to peft where "
-            "PEFT knows it, or --to lora for a near form where there is one."
+            f"{loaded.record.method} has no merged form: what it adds depends on each input. Export it --to onnx or "
+            "openvino, whose graphs hold its branches, --to peft where PEFT knows it, or --to lora where a near one serves."
         ) from None
 
     # A branch may have given a layer a bias that the architecture has no place for, and no program would load.

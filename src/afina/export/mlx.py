@@ -10,6 +10,7 @@ from torch import Tensor
 
 from afina.backbone.load import read_config
 from afina.errors import AfinaError, UsageError
+from afina.export.target import unmergeable
 from afina.predictor.load import Told
 
 __all__ = ["foresee_mlx", "load_mlx"]
@@ -28,10 +29,7 @@ def foresee_mlx(adapter: Told) -> None:
     if find_spec(f"mlx_lm.models.{MODEL_REMAPPING.get(kind, kind)}") is None:
         raise UsageError(f"mlx-lm has no {kind} model: export it --to merged, or --to gguf where llama.cpp has it.")
     if not adapter.method.mergeable and adapter.form.name == "afina":
-        raise UsageError(
-            f"{adapter.record.method} has no merged form, which --to mlx writes: what it adds depends on each input; use it "
-            "here, or export it --to onnx."
-        )
+        raise unmergeable(adapter.record.method, "merged", "mlx")
 
 
 class _Given(NamedTuple):

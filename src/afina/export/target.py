@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from afina.predictor.load import Told
     from afina.predictor.predictor import Predictor
 
-__all__ = ["TARGETS", "ExportTarget", "Option", "check_apart", "export_target", "folder_of", "make_target", "options"]
+__all__ = [
+    "TARGETS", "ExportTarget", "Option", "check_apart", "export_target", "folder_of", "make_target", "options", "unmergeable",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,3 +178,11 @@ def _is_ours(folder: Path) -> bool:
         return card is not None and "export" in parse(card).digests.get("blocks", {})
     except UsageError:
         return False
+
+
+def unmergeable(method: str, form: str, to: str) -> UsageError:
+    """Return what is said of a method whose branches are no change of weights: that a graph takes them."""
+    return UsageError(
+        f"{method} has no {form} form, which --to {to} writes: what it adds depends on each input. Use it here, or export it "
+        "--to onnx or openvino, whose graphs hold its branches."
+    )

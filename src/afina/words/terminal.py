@@ -61,7 +61,7 @@ PORTUGUESE = {
     "runs in": "roda em",
     "difference from what it gave when it was written": "diferença do que dava quando foi escrito",
     "difference from what the adapter gave then": "diferença do que o adaptador dava então",
-    "the same, from the base without the adapter": "a mesma, do modelo de base sem o adaptador",
+    "largest change of logits that the adapter makes": "maior mudança dos logits que o adaptador faz",
     "The adapter changes what its base gives by {value} at most, which the comparison hardly tells from nothing: it was trained too little to see whether it is in what was exported.": "O adaptador muda o que o modelo de base dá em {value} no máximo, o que a comparação mal distingue de nada: foi treinado de menos para se ver se está no que foi exportado.",
     "left out of the changes, at most": "deixado de fora das mudanças, no máximo",
     "what the rank left out": "o que o posto deixou de fora",

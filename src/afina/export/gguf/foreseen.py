@@ -5,6 +5,7 @@ from afina.backbone.own_tokenizer import own_tokenizer
 from afina.errors import UsageError
 from afina.export.gguf.settings import form_of
 from afina.export.gguf.vocabulary import vocabulary
+from afina.export.target import unmergeable
 from afina.predictor.load import Told
 
 __all__ = ["foresee_lora", "foresee_model"]
@@ -15,10 +16,7 @@ def foresee_model(adapter: Told) -> None:
     # Everything that can be told by names and settings, before gigabytes are loaded.
     architecture = _runs(adapter, "gguf")
     if not adapter.method.mergeable and adapter.form.name == "afina":
-        raise UsageError(
-            f"{adapter.record.method} has no merged form, which --to gguf writes: what it adds depends on each input; use it "
-            "here, or export it --to peft where PEFT knows it."
-        )
+        raise unmergeable(adapter.record.method, "merged", "gguf")
     name = adapter.record.model
     tokenizer = own_tokenizer(adapter.folder, load_tokenizer(name)[0])
     ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
@@ -29,7 +27,7 @@ def foresee_lora(adapter: Told) -> None:
     """Raise `UsageError` for an adapter that a LoRA's file has no place for, as far as its folder says."""
     _runs(adapter, "gguf-lora")
     if not adapter.method.mergeable and adapter.form.name == "afina":
-        raise UsageError(f"{adapter.record.method} has no low-rank form: what it adds depends on each input.")
+        raise unmergeable(adapter.record.method, "low-rank", "gguf-lora")
 
 
 def _runs(adapter: Told, to: str) -> str:
