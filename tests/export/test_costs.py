@@ -31,7 +31,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def readied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time what imports torch in processes that have done so already; the first test starts whole interpreters."""
+    """Time what imports torch in processes that have done so already; what is `whole` starts interpreters."""
 
     def run(command: list[str], **given: Any) -> subprocess.CompletedProcess[str]:
         return run_ready(*command[2:]) if "afina.export.timing" in command[2] else subprocess.run(command, **given)
@@ -39,7 +39,12 @@ def readied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "subprocess", SimpleNamespace(run=run))
 
 
-def test_a_graph_is_told_beside_its_adapter(one_layer: Loader, tmp_path: Path) -> None:
+@pytest.mark.covered("started", ["readied"], ["readied", "whole"])
+def test_a_graph_is_told_beside_its_adapter(
+    started: str, one_layer: Loader, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if started == "readied":
+        request.getfixturevalue("readied")
     source = folder_of("lora", "bert", one_layer, tmp_path)
     done = run_afina("export", source, "--to", "onnx", "--out", tmp_path / "out", "--rows", "9", "--language", "pt")
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,6 @@ from afina.methods.base import make_method
 from afina.predictor.load import load
 from commands import afina, refused
 from exports import chatting
-from gguf_files import ONE_LAYER, save_speaker
 from pairs import stir
 
 SHORT = GenerationSettings(max_new_tokens=12)
@@ -57,18 +56,6 @@ def test_an_export_writes_what_its_adapter_writes(made: tuple[Path, Path]) -> No
         assert [own.as_dict() for own in ours] == [own.as_dict() for own in theirs]
     by_file = afina("generate", out / "model.gguf", QUESTIONS[0], "--chat", "--max-new-tokens", 12)
     assert by_file.stdout == api.generate(adapter, QUESTIONS[:1], SHORT, chat=True).replies[0].text + "\n"
-
-
-def test_a_graph_writes_and_is_evaluated_by_the_same_commands(made: tuple[Path, Path], tmp_path: Path) -> None:
-    adapter, folder = chatting(save_speaker("llama", tmp_path / "base", **ONE_LAYER["llama"]), tmp_path), made[0].parent
-    out = export_adapter(adapter, "onnx", out=tmp_path / "out", data=str(folder / "talks.jsonl"), rows=2).folder
-    for how in (SHORT, SHORT.changed(temperature=0.8, seed=5)):  # its draws are ours
-        ours, theirs = (api.generate(place, QUESTIONS, how, chat=True).replies for place in (adapter, out))
-        assert [own.text for own in ours] == [own.text for own in theirs]
-    (tmp_path / "text.txt").write_text("Bees make honey. 🙂 Olá.\n")
-    found = [api.evaluate(own, text=[tmp_path / "text.txt"], against_base=False).rows[0] for own in (adapter, out)]
-    assert found[0].value.value == pytest.approx(found[1].value.value, rel=1e-4)
-    assert afina("chat", out, "--temperature", 0, text="Hi\n").returncode == 0
 
 
 def test_a_conversation_streams(made: tuple[Path, Path]) -> None:

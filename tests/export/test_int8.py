@@ -73,9 +73,9 @@ def needed(to: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def source(family_folder: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source(one_layer: Loader, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an adapter that labels."""
-    return folder_of("lora", "bert", family_folder, tmp_path_factory.mktemp("labels"))
+    return folder_of("lora", "bert", one_layer, tmp_path_factory.mktemp("labels"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,8 @@ def test_what_rounding_gains_and_loses_is_said(
     assert api.check_export(made.folder).difference == 0
 
 
-@pytest.mark.covered("to", ["onnx"], [to for to, way in WAYS if way == "static"])
+@pytest.mark.whole
+@pytest.mark.parametrize("to", [to for to, way in WAYS if way == "static"])
 def test_the_same_rows_are_drawn_and_give_the_same_graph(
     to: str, source: Path, rows: str, rounded: Callable[[str, str], Exported], tmp_path: Path
 ) -> None:

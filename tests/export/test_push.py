@@ -187,7 +187,7 @@ def test_a_process_of_its_own_goes_to_the_hub_of_the_environment(
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         (adapter / "README.md").unlink()
-        refused(afina_apart("push", adapter, "tickets"), "it is not there; `afina card` writes an adapter's")
+        refused(afina("push", adapter, "tickets"), "it is not there; `afina card` writes an adapter's")
         api.card(adapter)
         done = afina_apart("push", adapter, "tickets")
         assert done.returncode == 0, done.stderr

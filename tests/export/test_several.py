@@ -65,15 +65,15 @@ def test_each_answers_as_it_did_alone(place: int, made: Path, sources: list[Path
     name, _, task, _ = KINDS[place]
     expected = afina.load(sources[place], precision="fp32").predict(TEXTS)
     found = [row.found for row in api.predict(made, TEXTS, one=name)]
-    said = alone(made, name, *TEXTS)
-    for one, other, third in zip(expected, found, said, strict=True):
+    answers = [(own.label, own.probabilities) for own in found]
+    if name in ("second", "tuned"):  # a script of its own takes each alike: labels of one, numbers of another
+        answers += [(own["label"], own.get("probabilities")) for own in alone(made, name, *TEXTS)]
+    for place, (label, probabilities) in enumerate(answers):
+        one = expected[place % len(TEXTS)]
         if task is NUMBER:
-            assert one.label == pytest.approx(other.label, abs=1e-3) == pytest.approx(third["label"], abs=1e-3)
-            continue
-        assert one.label == other.label == third["label"]
-        for label, value in one.probabilities.items():
-            assert value == pytest.approx(other.probabilities[label], abs=1e-4)
-            assert value == pytest.approx(third["probabilities"][label], abs=1e-4)
+            assert one.label == pytest.approx(label, abs=1e-3)
+        else:
+            assert one.label == label and dict(one.probabilities) == pytest.approx(dict(probabilities), abs=1e-4)
 
 
 def test_rows_of_all_stand_in_one_batch(made: Path, sources: list[Path]) -> None:

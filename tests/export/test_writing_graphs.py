@@ -24,6 +24,7 @@ from afina.export.sample import sample_rows
 from afina.export.target import TARGETS
 from afina.export.writing.beside import check_writer
 from afina.export.writing.held import hold_writer
+from afina.generation.settings import GenerationSettings
 from commands import afina as run_afina
 from commands import refused
 from exports import chatting, exports_to_try, rewriting, save_pairs, save_talks, written_alone
@@ -31,11 +32,11 @@ from families import BOTH, DECODERS
 from gguf_files import ONE_LAYER, save_speaker
 from saved_adapters import saved
 
-QUICK = [("openvino", "loreft", "gpt2"), ("onnx", "prompt", "gemma2"), ("executorch", "lora", "llama")]
-"""What acts at a text's ends, and virtual tokens under a window of four, each in another runtime. Prefixes are in `made` and
-`halves`; two halves in OpenVINO are exported by test_int8.py."""
-FURTHER = [("onnx", "loreft", "t5"), ("openvino", "prompt", "mbart")]
-"""For `make conformance`: two halves of which the second begins with a token of its own, or with the text's last one."""
+QUICK = [("openvino", "loreft", "gpt2"), ("executorch", "lora", "llama")]
+"""What acts at a text's ends, in other runtimes than ONNX's, in which `made` and `halves` have prefixes."""
+FURTHER = [("onnx", "prompt", "gemma2"), ("onnx", "loreft", "t5"), ("openvino", "prompt", "mbart")]
+"""For `make conformance`: virtual tokens under a window of four, and two halves of which the second begins with a token of
+its own, or with the text's last one."""
 SHORT = {"prompt", "ptuning", "prefix"}
 
 
@@ -131,6 +132,17 @@ def test_its_own_script_writes_and_chats_the_same(made: Path, ours: Any) -> None
         messages.append({"role": "assistant", "content": answer.text})
     said = written_alone(made / "generate.py", "--chat", asked="".join(f"{own}\n" for own in asked))
     assert said == "".join(f"{own['content']}\n" for own in messages[1::2])
+
+
+def test_a_graph_writes_and_is_evaluated_by_the_same_commands(made: Path, tmp_path: Path) -> None:
+    adapter, short = made.parent / "adapter", GenerationSettings(max_new_tokens=12)
+    for how in (short, short.changed(temperature=0.8, seed=5)):  # its draws are ours
+        ours, theirs = (api.generate(place, ["É tarde? 🙂"], how, chat=True).replies for place in (adapter, made))
+        assert [own.text for own in ours] == [own.text for own in theirs]
+    (tmp_path / "text.txt").write_text("Bees make honey. 🙂 Olá.\n")
+    found = [api.evaluate(own, text=[tmp_path / "text.txt"], against_base=False).rows[0] for own in (adapter, made)]
+    assert found[0].value.value == pytest.approx(found[1].value.value, rel=1e-4)
+    assert run_afina("chat", made, "--temperature", 0, text="Hi\n").returncode == 0
 
 
 def test_an_end_token_ends_what_a_graph_writes(made: Path, ours: Any) -> None:

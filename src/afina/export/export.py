@@ -167,10 +167,11 @@ def export_adapter(
         exact = tested if in_full else load_rounded(folder, rounded_to, model=model)
         tell("reading rows to check with")
         sample, task = sample_rows(tested, data, rows)
-        target = target.reading(tested, data)
+        as_compared(tested, task)
+        target = target.reading(tested, data, sample)
         # What is compared is not what a target has written from, which may change weights in place.
         given = load(folder, model=model, precision=EXACT) if in_full or target.consumes else exact
-        for loaded in (tested, exact, given):
+        for loaded in (exact, given):
             as_compared(loaded, task)
         tell(f"writing {place}")
         loss = target.write(given, partial)

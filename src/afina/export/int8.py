@@ -21,7 +21,7 @@ from afina.measure.metrics.base import Answers
 from afina.predictor.predictor import Predictor
 from afina.tasks.base import Task
 
-__all__ = ["Narrowed", "Rounded", "inputs_of", "loss_of", "narrow", "open_again"]
+__all__ = ["Narrowed", "Rounded", "inputs_of", "judged", "loss_of", "narrow", "open_again"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def narrow(
     Raises `UsageError` where the rows do not say how good an answer is, and `AfinaError` where the metric is surely worse by
     more than `at_most`: where the whole interval of its loss is.
     """
-    tokens = _judged(tested, rows)
+    tokens = judged(tested, rows)
     graph = RUNTIMES[opened.manifest.runtime].file
     before = _outputs(opened, tokens)
 
@@ -97,8 +97,8 @@ def _outputs(opened: OpenedExport, tokens: Tokens) -> np.ndarray:
     return -outputs[:, 0, 1:2] if opened.task.writes else outputs
 
 
-def _judged(tested: Predictor, rows: Rows | None) -> Tokens:
-    """Return the rows as tokens, where they say how good an answer is."""
+def judged(tested: Predictor, rows: Rows | None) -> Tokens:
+    """Return the rows as tokens; raises `UsageError` where they do not say how good an answer is."""
     if rows is not None and len(rows) > 1:
         tokens = tested.images(rows.pixels) if rows.pixels is not None else tested.tokens(rows)
         if tested.task.embeds:

@@ -75,13 +75,17 @@ class Int8Target(GraphTarget):
                 "export it --to gguf --type q8_0."
             )
 
-    def reading(self, tested: "Predictor", data: str | None) -> "Int8Target":
-        if self.int8 != "static":
-            return self
-        from afina.export.sample import train_rows
+    def reading(self, tested: "Predictor", data: str | None, sample: "Rows | None") -> "Int8Target":
+        made = self
+        if self.int8 == "static":
+            from afina.export.sample import train_rows
 
-        made = copy.copy(self)
-        object.__setattr__(made, "calibrated_by", train_rows(tested, data, CALIBRATION))
+            made = copy.copy(self)
+            object.__setattr__(made, "calibrated_by", train_rows(tested, data, CALIBRATION))
+        if self.int8 != _NONE:
+            from afina.export.int8 import judged
+
+            judged(tested, sample)  # what cannot be judged is refused here, before its graph is made
         return made
 
     def narrowed(

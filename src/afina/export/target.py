@@ -69,8 +69,11 @@ class ExportTarget:
     def check(self, tested: "Predictor") -> None:
         """Raise `UsageError` for an adapter that has no such form, before any work is done."""
 
-    def reading(self, tested: "Predictor", data: str | None) -> "ExportTarget":
-        """Return the target with the rows that it needs besides those to compare on; raises `UsageError` for none."""
+    def reading(self, tested: "Predictor", data: str | None, sample: "Rows | None") -> "ExportTarget":
+        """Return the target with the rows that it needs besides the `sample` to compare on.
+
+        Raises `UsageError` where there are none, or where the sample does not say what the target judges by.
+        """
         return self
 
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
