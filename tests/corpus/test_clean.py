@@ -3,6 +3,7 @@
 import json
 import random
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -354,7 +355,7 @@ def test_plain_texts_keep_their_labels(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """A file of 12 MB is cleaned and inspected in a part of that."""
+    """A file of 12 MB is cleaned in a part of that."""
     draw = random.Random(0)
     words = [f"word{number}" for number in range(5_000)]
     path = tmp_path / "big.jsonl"
@@ -535,10 +536,12 @@ def test_inspection_counts_what_is_there(tmp_path: Path) -> None:
     assert "<script>" not in inspection_page(inspect_file(html), Words())
 
 
-def test_labels_of_real_texts(shared: Path) -> None:
-    found = inspect_file(shared / "data" / "ag_news" / "test.parquet")
-    assert found.labels == dict.fromkeys("0123", 1_900)
-    assert found.languages["en"] > 7_500
+def test_labels_of_real_texts(shared: Path, tmp_path: Path) -> None:
+    table = parquet.read_table(shared / "data" / "ag_news" / "test.parquet").slice(0, 1_500)
+    parquet.write_table(table, tmp_path / "news.parquet")
+    found = inspect_file(tmp_path / "news.parquet")
+    assert found.labels == Counter(map(str, table["label"].to_pylist()))
+    assert found.languages["en"] > 1_480
 
 
 def test_commands_at_a_terminal(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ ENGLISH = [name for name in SAID if name.startswith("tutorials/")]
 
 @pytest.mark.covered(
     ("name", "whole"),
-    [(name, False) for name in (*ENGLISH, "tutoriais/primeiro_estudo")],
+    [(name, False) for name in ENGLISH],
     [(name, whole) for name in SAID for whole in (False, True)],
     ids=lambda value: ("short", "whole")[value] if isinstance(value, bool) else value.replace("/", "-"),
 )

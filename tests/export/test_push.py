@@ -186,9 +186,6 @@ def test_a_process_of_its_own_goes_to_the_hub_of_the_environment(
         for name, value in {"HF_ENDPOINT": running.endpoint, "HF_TOKEN": "right", "HF_HUB_DISABLE_XET": "1"}.items():
             monkeypatch.setenv(name, value)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        (adapter / "README.md").unlink()
-        refused(afina("push", adapter, "tickets"), "it is not there; `afina card` writes an adapter's")
-        api.card(adapter)
         done = afina_apart("push", adapter, "tickets")
         assert done.returncode == 0, done.stderr
         assert running.endpoint in done.stdout
@@ -196,6 +193,10 @@ def test_a_process_of_its_own_goes_to_the_hub_of_the_environment(
 
 
 def test_what_cannot_be_used_is_not_uploaded(adapter: Path, hub: Hub, tmp_path: Path) -> None:
+    card = (adapter / "README.md").rename(tmp_path / "card.md")
+    with pytest.raises(UsageError, match="it is not there; `afina card` writes an adapter's"):
+        api.push(adapter, "tickets")
+    card.rename(adapter / "README.md")
     (adapter / "adapter_model.safetensors").write_bytes(b"torn")
     with pytest.raises(AfinaError, match="damaged"):
         api.push(adapter, "tickets")

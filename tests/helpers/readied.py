@@ -17,7 +17,18 @@ from typing import Any
 
 from afina.study.execute import start_server
 
-__all__ = ["run_ready", "starting"]
+__all__ = ["AFINA", "run_ready", "starting"]
+
+AFINA = """
+import os, sys
+
+from afina.cli.main import main
+
+os.chdir(sys.argv[1])
+sys.argv[:2] = ["afina"]
+main()
+"""
+"""The `afina` command, in the directory that is its first argument."""
 
 
 def run_ready(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -221,7 +221,8 @@ def test_one_row_the_longest_text_and_the_base_again(name: str, family: str, fam
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the compiler's own looking about
-@pytest.mark.covered(("name", "family"), [("lora", "gpt2")], [("lora", "gpt2"), ("ia3", "llama"), ("houlsby", "bert")])
+@pytest.mark.whole
+@pytest.mark.parametrize(("name", "family"), [("lora", "gpt2"), ("ia3", "llama"), ("houlsby", "bert")])
 def test_a_compiled_step_is_the_step(name: str, family: str, family_folder: Loader) -> None:
     backbone = load(family_folder, family)
     results = []

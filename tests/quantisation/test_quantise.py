@@ -1,11 +1,8 @@
 """Quantised checkpoints: made layer by layer from files, as the paper rounds and other programs read, or refused by name."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

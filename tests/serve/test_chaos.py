@@ -11,8 +11,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ import pytest
 import afina
 from afina.adapters.adapter import partial_folder
 from afina.serve.http.house import ServeLimits
+from readied import AFINA, starting
 from served import save, served, until
 
 CHOICES = {"name": "choices", "answers": 2, "label_names": None, "prompt": None}
@@ -181,32 +180,21 @@ def test_a_killed_server_harms_no_file_and_one_told_to_stop_ends_well(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "afina",
-        "serve",
-        speaker("llama"),
-        "--adapters",
-        folder,
-        "--port",
-        port,
-        "--log",
-        log,
-    ]
+    command = ["serve", speaker("llama"), "--adapters", folder, "--port", port, "--log", log]
     body = {"model": "carl", "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0}
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for asked, (end, code) in enumerate(((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0)), start=1):
-        process = subprocess.Popen(
-            [*map(str, command)], stderr=subprocess.PIPE, env={**os.environ, "PYTHONWARNINGS": ""}
-        )
-        with process, httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as plain:
+        with (
+            starting(AFINA, tmp_path, *command) as process,
+            httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as plain,
+        ):
             assert until(lambda plain=plain: answers(plain), 90)
             assert plain.post("/v1/completions", json=body).json()["choices"][0]["text"] == names.said["carl"][0]
             # A request is written down once its answer has been sent: a kill between the two would take its line away.
             assert until(lambda asked=asked: len(log.read_text().splitlines()) == asked, 60)
-            process.send_signal(end)
-            assert process.wait(60) == code, process.stderr and process.stderr.read()
+            os.kill(process.pid, end)
+            process.join(60)
+            assert process.exitcode == code
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert [json.loads(line)["adapter"] for line in log.read_text().splitlines()] == ["carl", "carl"]
 

@@ -643,8 +643,8 @@ def test_an_adapter_that_peft_made_tags_here(model: Model, tmp_path: Path) -> No
 def test_what_tagging_costs_is_planned(model: Model, data: Path) -> None:
     from afina.study.estimate import estimate_study
 
-    for family in ("bert", "t5", "bart"):
-        study = settings_of(model, data, model=str(model(family)), methods=["lora", "head", "features"])
+    for family, methods in {"bert": ["lora", "head", "features"], "bart": ["head"]}.items():
+        study = settings_of(model, data, model=str(model(family)), methods=methods)
         estimates, failed = estimate_study(StudyConfig.parse(study, "test"))
         assert not failed
         head = next(one for one in estimates if one.run.method.name == "head")
