@@ -24,6 +24,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("demo") / "chat"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(demonstrations.DEMO_CHAT, "epochs", 2)
+        patch.setitem(demonstrations.DEMO_CHAT, "evaluate", "last")
         patch.setitem(demonstrations.DEMO_CHAT, "precision", "fp32")
         found = importlib.util.find_spec
         patch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else found(name))

@@ -143,6 +143,7 @@ def test_it_answers_from_what_it_is_told(parts: tuple[Any, Any]) -> None:
     assert sum(value in text for text, (*_, value) in zip(said, told, strict=True)) >= 2, said
 
 
+@pytest.mark.whole  # test_demo_chat.py asks it the same before it is taught
 def test_it_does_not_know_the_company(parts: tuple[Any, Any]) -> None:
     rows = [row for row in packaged("roaster.jsonl") if row["split"] == "test"]
     said = replies(*parts, [row["messages"][:1] for row in rows], most=24)
