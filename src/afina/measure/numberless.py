@@ -51,6 +51,11 @@ class Numberless(Tensor):
         return made
 
     @classmethod
+    def like(cls, value: Tensor, block: Extent) -> "Numberless":
+        """Return one that lies in this storage as another tensor does in its own."""
+        return cls(value.shape, value.stride(), int(value.storage_offset()), value.dtype, block)
+
+    @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:

@@ -315,8 +315,7 @@ def _did(func: Any, args: Any, given: list[Tensor], output: Any) -> _Did:
 def _without_numbers(value: Tensor) -> Tensor:
     if not value.is_floating_point():
         return value
-    size = value.untyped_storage().nbytes()
-    return Numberless(value.shape, value.stride(), int(value.storage_offset()), value.dtype, Extent(size))
+    return Numberless.like(value, Extent(value.untyped_storage().nbytes()))
 
 
 def _places_for_truths(args: Any) -> Any:

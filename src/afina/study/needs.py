@@ -20,6 +20,7 @@ __all__ = [
     "Always",
     "Likely",
     "MemoryNeeds",
+    "code_bytes",
     "heap_bytes",
     "interval",
     "memory_of",
@@ -119,7 +120,7 @@ def memory_of(rehearsed: Rehearsed, made: Always, *, trains: bool, on_cpu: bool)
     tensors = {phase: own[worst[phase]] for phase, own in instants.items()}
     heap = {phase: heap_bytes(rehearsed, phase) if on_cpu else tensors[phase] for phase in instants}
     most = max(heap, key=lambda phase: heap[phase])
-    code = {phase: int(shares_of(_MEMORY, phase)[kind]) if on_cpu else 0 for phase in heap}
+    code = {phase: code_bytes(kind, phase) if on_cpu else 0 for phase in heap}
     copies = made.copies * (2 if made.goes_through else 1) if on_cpu else 0
     parts = {
         "weights": made.weights, "copies of weights": copies, "what is trained": made.values + moments,
@@ -133,6 +134,11 @@ def memory_of(rehearsed: Rehearsed, made: Always, *, trains: bool, on_cpu: bool)
         {name: size for name, size in parts.items() if size},
         {phase: standing + heap[phase] for phase in heap}, kind,
     )  # fmt: skip
+
+
+def code_bytes(kind: str, phase: str) -> int:
+    """Return the bytes of a CPU's prepared code and libraries beside what is counted in a phase, by their kind."""
+    return int(shares_of(_MEMORY, phase)[kind])
 
 
 def standing_bytes(made: Always) -> int:

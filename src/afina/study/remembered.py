@@ -20,9 +20,9 @@ from afina.config import StudyConfig
 from afina.measure.calibration import kept_path
 from afina.results.result import Result
 from afina.study.executors.base import VARIABLE
-from afina.study.needs import MemoryNeeds, ranged, shares_of
+from afina.study.needs import MemoryNeeds, code_bytes, ranged
 from afina.study.plan import Run
-from afina.study.time_needs import TimeNeeds
+from afina.study.time_needs import TimeNeeds, seconds_of
 from afina.whole_file import write_json
 
 if TYPE_CHECKING:
@@ -76,9 +76,12 @@ class FinishedHere:
         def again(what: str, phase: str, counted: float) -> Any:
             return ranged(counted, what, phase, self.of(what, phase))
 
-        in_phase = {own: again("memory", own, _said_memory(memory.counted, memory.kind, own)) for own in memory.counted}
-        spent = {own: again("time", own, _said_time(time.counted, own, own)) for own in ("train", "evaluate")}
-        step = again("time", "train", _said_time(time.counted, "step", "train")).value
+        in_phase = {
+            phase: again("memory", phase, size + code_bytes(memory.kind, phase))
+            for phase, size in memory.counted.items()
+        }  # fmt: skip
+        spent = {phase: again("time", phase, seconds_of(time.counted[phase], phase)) for phase in ("train", "evaluate")}
+        step = again("time", "train", seconds_of(time.counted["step"], "train")).value
         return (
             replace(memory, train=in_phase.get("train", in_phase["evaluate"]), evaluate=in_phase["evaluate"]),
             replace(time, train=spent["train"], evaluate=spent["evaluate"], step_seconds=step),
@@ -92,10 +95,10 @@ def _ratios(entry: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         return {}
     counted = {
         **{
-            ("memory", phase): _said_memory(planned["memory"], planned["kind"], phase)
+            ("memory", phase): planned["memory"][phase] + code_bytes(planned["kind"], phase)
             for phase in finished["memory"] if phase in planned["memory"]
         },
-        ("time", "train"): _said_time(planned["time"], "train", "train"),
+        ("time", "train"): seconds_of(planned["time"]["train"], "train"),
     }  # fmt: skip
     took = {
         **{("memory", phase): own for phase, own in finished["memory"].items()},
@@ -103,15 +106,6 @@ def _ratios(entry: Mapping[str, Any]) -> dict[tuple[str, str], float]:
     }
     ratios = {place: median(took[place]) / own for place, own in counted.items() if took[place]}
     return {place: own for place, own in ratios.items() if 1 / _AS_ANOTHER < own < _AS_ANOTHER}
-
-
-def _said_memory(counted: Mapping[str, float], kind: str, phase: str) -> float:
-    return counted[phase] + shares_of("memory", phase)[kind]
-
-
-def _said_time(counted: Mapping[str, Mapping[str, float]], what: str, phase: str) -> float:
-    shares = shares_of("time", phase)
-    return sum(shares[part] * own for part, own in counted[what].items())
 
 
 def cell_of(config: StudyConfig, run: Run, precision: str) -> str:

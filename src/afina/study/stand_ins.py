@@ -114,7 +114,7 @@ def without_numbers(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
         if id(value) not in made:
             storage = value.untyped_storage()
             block = blocks.setdefault(storage._cdata, Extent(storage.nbytes()))
-            tensor: Tensor = Numberless(value.shape, value.stride(), int(value.storage_offset()), value.dtype, block)
+            tensor: Tensor = Numberless.like(value, block)
             if isinstance(value, nn.Parameter):
                 tensor = nn.Parameter(tensor, requires_grad=value.requires_grad)
             # The old one is kept as long as others may be looked up by its number.

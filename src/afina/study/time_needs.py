@@ -18,7 +18,7 @@ from afina.study.needs import Always, Likely, ranged, shares_of
 from afina.study.rehearsal import BELOW, EVALUATION, Passed, Rehearsed
 from afina.study.sizes import Sizes
 
-__all__ = ["PARTS", "TimeNeeds", "time_of"]
+__all__ = ["PARTS", "TimeNeeds", "seconds_of", "time_of"]
 
 PARTS = ("products", "moved", "calls", "prepared", "start")
 _TIME = "time"
@@ -79,9 +79,14 @@ def _needs(train: Seconds, evaluate: Seconds, step: Seconds, start: float) -> Ti
     return TimeNeeds(_added(counted["train"], "train"), _added(counted["evaluate"], "evaluate"), one, counted)
 
 
-def _added(counted: Mapping[str, float], phase: str) -> Likely:
+def seconds_of(counted: Mapping[str, float], phase: str) -> float:
+    """Return what was counted of a phase, by its parts, as one figure: each part by its share in recorded runs."""
     shares = shares_of(_TIME, phase)
-    return ranged(sum(shares[part] * seconds for part, seconds in counted.items()), _TIME, phase)
+    return sum(shares[part] * seconds for part, seconds in counted.items())
+
+
+def _added(counted: Mapping[str, float], phase: str) -> Likely:
+    return ranged(seconds_of(counted, phase), _TIME, phase)
 
 
 def _total(machine: Machine, works: Sequence[Work]) -> Seconds:
