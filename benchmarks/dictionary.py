@@ -6,22 +6,12 @@ Folders are studies of the same protocol, whole or in parts (a data set, fewer r
 """
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from afina.results.results_jsonl import read_results
 from record import write_record
-
-
-def _found(values: Any, key: str) -> Iterator[Any]:
-    """Yield what stands under a key, at any depth, in order."""
-    for name, value in values.items() if isinstance(values, dict) else enumerate(values):
-        if name == key:
-            yield value
-        if isinstance(value, dict | list):
-            yield from _found(value, key)
 
 
 def main() -> None:
@@ -31,18 +21,19 @@ def main() -> None:
     options = parser.parse_args()
     figures: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     for folder in options.folders:
-        for line in (folder / "results.jsonl").read_text().splitlines():
-            result = json.loads(line)
+        for result in read_results(folder):
             if result["status"] != "ok":
                 continue
-            data = figures[f"{result['dataset']}, at most {result['max_length']} tokens"]
+            # A study of several lengths has them in its data sets' names, too.
+            name = result["dataset"].removesuffix(f", {result['max_length']} tokens")
+            data = figures[f"{name}, at most {result['max_length']} tokens"]
             own = data.setdefault(
                 result["method_label"],
                 {"train_rows": result["train_rows"], "test_rows": result["test_rows"], "test": [], "test_r2": []},
             )
             own["test"].append(round(result["test_metric"], 4))
-            # The last is that of the end.
-            own["test_r2"] += [round(value, 4) for value in list(_found(result, "test_r2"))[-1:]]
+            if (explained := result["test_metrics"].get("r2")) is not None:
+                own["test_r2"].append(round(explained, 4))
     write_record(options.out, "scikit-learn", "xgboost-cpu", figures=figures)
 
 
