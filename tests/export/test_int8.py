@@ -164,8 +164,6 @@ def test_a_loss_that_is_sure_is_refused(
     tokens = afina.load(source).tokens(Rows(TEXTS, None, np.array([0, 1, 0, 1])))
     metric, values, loss = worse(afina.load(source).task, tokens, None, None)
     assert (metric, values, loss) == ("accuracy", (1.0, 0.0), Estimate(1.0, 1.0, 1.0))
-    with pytest.raises(UsageError, match="measured on rows with labels, and none are here"):
-        api.export(source, "onnx", tmp_path / "out", int8="dynamic")
     monkeypatch.setattr(int8, "loss_of", worse)
     monkeypatch.setattr(int8, "cost_of", lambda *_: int8.Cost(1, 0.0, 0.0, 1))
     with pytest.raises(AfinaError, match=r"accuracy falls from 1\.0000 to 0\.0000 on 48 rows, by 1\.0000 at least"):
@@ -182,6 +180,13 @@ def test_what_cannot_be_rounded_is_said_before_any_work(
         make_target("onnx", {"at_most": 3.0})
     with pytest.raises(UsageError, match=r"train rows show, and those of this adapter are not here; give --data"):
         api.export(source, "onnx", tmp_path / "out", int8="static")
+
+    def made(*_: object) -> Any:
+        raise AssertionError("a graph was made before it was known that nothing judges it")
+
+    monkeypatch.setattr(TARGETS["onnx"], "files", made)
+    with pytest.raises(UsageError, match="measured on rows with labels, and none are here"):
+        api.export(source, "onnx", tmp_path / "out", int8="dynamic")
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
     with pytest.raises(UsageError, match=r"nncf has to be there: pip install 'afina\[openvino-int8\]'\.$"):
         TARGETS["openvino"](int8="static")

@@ -17,6 +17,7 @@ from afina.study import remembered
 from afina.study.needs import ranged, shares_of
 from afina.study.plan import expand
 from afina.study.remembered import FinishedHere, cell_of, remember_finished
+from afina.study.time_needs import seconds_of
 from studies import settings
 
 RUNS = json.loads((Path(__file__).parents[2] / "benchmarks/results/plan_recorded.json").read_text())["runs"]
@@ -34,6 +35,14 @@ def recorded(what: str) -> np.ndarray:
         )  # fmt: skip
         ratios.append(took / planned)
     return np.array(ratios)
+
+
+def test_recorded_runs_are_planned_by_their_own_shares() -> None:
+    """With these the middle of what was measured, beside what is planned, is near one."""
+    planned = [seconds_of(run["counted"]["time"]["train"], "train") for run in RUNS]
+    measured = [run["measured"]["train_seconds"] for run in RUNS]
+    assert np.array(measured) / np.array(planned) == pytest.approx(recorded("time"))
+    assert 0.9 < np.median(recorded("time")) < 1.1
 
 
 @pytest.mark.parametrize("what", ["memory", "time"])
