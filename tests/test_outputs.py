@@ -2,7 +2,10 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
@@ -200,6 +203,22 @@ def test_what_is_swept_has_a_name_that_no_file_of_a_person_has(tmp_path: Path) -
     sweep_partials(tmp_path)
     assert not left.exists()
     assert all(path.read_text() == PRECIOUS for path in kept)
+
+
+def test_threads_that_write_one_file_do_not_take_each_others_half(tmp_path: Path) -> None:
+    """As the units of a study do that many machines carry out, which keep what they know in one file."""
+    begun = Barrier(2, timeout=0.5)
+
+    def write(text: str) -> None:
+        with whole_file(tmp_path / "kept.json") as partial:
+            partial.write_text(text)
+            with suppress(BrokenBarrierError):  # the other waits until this one is done
+                begun.wait()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, ["one", "two"]))
+    assert (tmp_path / "kept.json").read_text() in ("one", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
 
 
 def test_a_log_of_requests_goes_on_in_a_log_of_requests_alone(tmp_path: Path) -> None:

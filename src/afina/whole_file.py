@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,20 +23,52 @@ _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})(?:\.narrow)?\.part", re.DOTALL)
 def whole_file(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     """Give a path beside `path` to write to, which takes its place when the block ends well, and goes when not.
 
-    What killed processes left there of the same file is removed. Raises `UsageError` where `path` is a link.
+    What killed processes left there of the same file is removed; another thread that writes it is waited for. Raises
+    `UsageError` where `path` is a link.
     """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_of(path)
-    try:
-        yield partial
+    with _turn_at(path):
+        partial = partial_of(path)
+        try:
+            yield partial
 
-        # On the disk before it takes the other's place: after a loss of power the name stands for one of both, whole.
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+            # On the disk before it takes the other's place: after a loss of power the name stands for one of both, whole.
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+class _Turns:
+    """Says which files the threads of this process are writing."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all of them: threads that a fork leaves behind never end what they were writing."""
+        self.changed, self.writing = threading.Condition(), set[Path]()
+
+
+_turns = _Turns()
+os.register_at_fork(after_in_child=_turns.begin)
+
+
+@contextmanager
+def _turn_at(path: Path) -> Iterator[None]:
+    """Let one thread of this process at a time write a file, as all of them write to one place beside it."""
+    name = path.absolute()
+    with _turns.changed:
+        _turns.changed.wait_for(lambda: name not in _turns.writing)
+        _turns.writing.add(name)
+    try:
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        with _turns.changed:
+            _turns.writing.discard(name)
+            _turns.changed.notify_all()
 
 
 def write_text(path: Path, text: str) -> None:
