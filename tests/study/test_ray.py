@@ -123,3 +123,34 @@ def test_a_study_whose_own_process_is_killed_goes_on_by_the_same_command(
     assert known(tmp_path / "killed") == known(tmp_path / "here")
     assert adapters(tmp_path / "killed") == adapters(tmp_path / "here")
     assert any(json.loads(line)["resumed"] for line in (tmp_path / "killed" / "results.jsonl").read_text().splitlines())
+
+
+def test_a_machine_that_does_not_see_the_folder_is_sent_what_a_job_needs(
+    family_folder: Loader, csv_folder: Path, tmp_path: Path
+) -> None:
+    """The only machine with room for jobs has an empty folder in the study's place, by a mount of its own."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", hidden], check=False).returncode:
+        pytest.skip("needs the right to mount")
+    study = settings(family_folder, csv_folder, methods=["lora", "features"], epochs=1, cohort="off")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={made.address} --num-cpus=1 --block"
+    apart = f"mount -t tmpfs none {hidden} && exec {start}"
+    node = subprocess.Popen(["unshare", "-m", "sh", "-c", apart], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        ray.init(address=made.address, log_to_driver=False)
+        until = time.monotonic() + 120
+        while not ray.cluster_resources().get("CPU"):
+            assert time.monotonic() < until, "the second machine does not come"
+            time.sleep(0.2)
+        Study(hidden / "study", executor=Ray(address=made.address, cpus=1), **study).run()
+    finally:
+        node.terminate()
+        node.wait()
+        ray.shutdown()
+        made.shutdown()
+    Study(tmp_path / "here", **study).run()
+    assert known(hidden / "study") == known(tmp_path / "here")
+    assert adapters(hidden / "study") == adapters(tmp_path / "here")
+    assert not (hidden / "study" / "errands").exists()

@@ -31,7 +31,19 @@ from afina.study.events import Event
 from afina.study.execute import ending, explain
 from afina.whole_file import whole_file
 
-__all__ = ["FOLDER", "NODE", "PATIENCE", "Ended", "Errand", "begin", "run", "sweep_errands", "this_node"]
+__all__ = [
+    "FOLDER",
+    "NODE",
+    "PATIENCE",
+    "Ended",
+    "Errand",
+    "begin",
+    "by_interpreter",
+    "is_seen",
+    "run",
+    "sweep_errands",
+    "this_node",
+]
 
 FOLDER = "errands"
 """The folder, in a study's, of errands that are under way."""
@@ -53,6 +65,10 @@ class Ended:
     """Its exit code; None where it was never started."""
     why: str = ""
     """The reason why it was not."""
+    unseen: bool = False
+    """True where that machine does not see the study's folder."""
+    made: bytes = b""
+    """The parcel of what it made, where it does not."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,16 @@ class Errand:
     """Is a job that was written down for another machine."""
 
     folder: Path
+
+    @property
+    def study(self) -> Path:
+        """Return the study's folder."""
+        return self.folder.parents[1]
+
+    @property
+    def argument(self) -> Any:
+        """Return what its job is given."""
+        return pickle.loads((self.folder / _JOB).read_bytes())["argument"]
 
     @classmethod
     def written(cls, study: Path, target: Callable[..., Any], argument: Any) -> "Errand":
@@ -124,20 +150,34 @@ def this_node() -> str | None:
 
 def run(folder: str, node: str = "") -> Ended:
     """Carry out the errand of a folder in an interpreter of its own, and wait for it."""
-    node = node or socket.gethostname()
-    until = time.monotonic() + PATIENCE
-    while not (job := Path(folder) / _JOB).exists():
+    node, errand = node or socket.gethostname(), Path(folder)
+    if not is_seen(errand, PATIENCE):
+        return Ended(node, unseen=True, why=f"it does not see {errand.parents[1]}: keep a study of several machines in a "
+                     "folder that all of them share, by the same path")  # fmt: skip
+    return by_interpreter(errand, node)
+
+
+def is_seen(errand: Path, seconds: float) -> bool:
+    """Return whether this machine sees an errand; what was written elsewhere may be seen a little later."""
+    until = time.monotonic() + seconds
+    while not (errand / _JOB).exists():
         if time.monotonic() >= until:
-            return Ended(node, why=f"it does not see {Path(folder).parents[1]}: keep a study of several machines in a "
-                         "folder that all of them share, by the same path")  # fmt: skip
+            return False
         time.sleep(0.1)
-    directory = pickle.loads(job.read_bytes())["directory"]
+    return True
+
+
+def by_interpreter(errand: Path, node: str, instead: Path | None = None) -> Ended:
+    """Have an interpreter carry an errand out where its study was started, or in the directory `instead`."""
+    directory = pickle.loads((errand / _JOB).read_bytes())["directory"]
     if not Path(directory).is_dir():
-        return Ended(
-            node, why=f"it has no {directory}, from which the study was started; start it from a shared folder"
-        )
+        if instead is None:
+            return Ended(
+                node, why=f"it has no {directory}, from which the study was started; start it from a shared folder"
+            )
+        directory = str(instead)
     with huge_pages_for_new_processes():
-        process = begin(Path(folder), directory, {NODE: node})
+        process = begin(errand, directory, {NODE: node})
     with process:
         try:
             return Ended(node, process.wait())

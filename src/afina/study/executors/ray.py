@@ -6,12 +6,13 @@ the time since their last checkpoint.
 
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from afina.errors import UsageError
 from afina.study.errand import Ended, Errand, run
 from afina.study.executors.base import executor
 from afina.study.executors.elsewhere import Elsewhere, Lost, Started
+from afina.study.parcels import packed, put_back, run_there
 
 __all__ = ["Ray"]
 
@@ -25,6 +26,9 @@ class Ray(Elsewhere):
     """`auto`, `ray://HOST:10001` or HOST:PORT; left out the cluster of RAY_ADDRESS or of this machine, else a new one."""
     cpus: int | None = None
     """Cores that a job takes of a machine; left out all of the smallest machine's, or its share beside each GPU."""
+
+    apart: ClassVar[bool] = False
+    """True once a machine was found that does not see the study's folder."""
 
     def connect(self) -> None:
         ray = _ray()
@@ -51,26 +55,10 @@ class Ray(Elsewhere):
         return "cuda" if any(node.get("GPU") for node in _machines()) else "cpu"
 
     def start(self, errand: Errand) -> Started:
-        ray = _ray()
-        task: Any = ray.remote(_run).options(max_retries=0, scheduling_strategy="SPREAD", **self._share())
-        reference = task.remote(str(errand.folder))
+        task = _Task(self, errand)
+        return Started(task.is_over, task.ended, task.cancel)
 
-        def is_over() -> bool:
-            ready, _ = ray.wait([reference], timeout=0)
-            return bool(ready)
-
-        def ended() -> Ended:
-            try:
-                of_task: Ended = ray.get(reference)
-                return of_task
-            except ray.exceptions.OutOfMemoryError:
-                raise Lost("Ray ended the job, as its machine was short of memory.") from None
-            except ray.exceptions.RayError as error:
-                raise Lost(f"The job's machine or its worker was lost ({type(error).__name__}).") from None
-
-        return Started(is_over, ended, lambda: ray.cancel(reference, force=True))
-
-    def _share(self) -> dict[str, float]:
+    def share(self) -> dict[str, float]:
         """Return what a job takes of a machine: a GPU with its part of the cores, or all cores of the smallest machine."""
         machines = _machines()
         with_gpus = [node for node in machines if node.get("GPU")]
@@ -79,10 +67,53 @@ class Ray(Elsewhere):
         return {"num_cpus": self.cpus or min(int(node["CPU"]) for node in machines if node.get("CPU"))}
 
 
-def _run(folder: str) -> Ended:
+class _Task:
+    """A job that Ray has; what it needs of the study's folder goes along where a machine does not see that."""
+
+    def __init__(self, executor: Ray, errand: Errand) -> None:
+        self._executor, self._errand = executor, errand
+        self._hand_over()
+
+    def is_over(self) -> bool:
+        ready, _ = _ray().wait([self._reference], timeout=0)
+        if not ready:
+            return False
+        ended = self.ended()
+        if ended.unseen and not self._sent:
+            # So is the next job's, as none is asked twice.
+            self._executor.apart = True  # type: ignore[misc]  # of this cluster
+            self._hand_over()
+            return False
+        if ended.made:
+            put_back(ended.made, self._errand.study)
+        return True
+
+    def ended(self) -> Ended:
+        ray = _ray()
+        try:
+            of_task: Ended = ray.get(self._reference)
+            return of_task
+        except ray.exceptions.OutOfMemoryError:
+            raise Lost("Ray ended the job, as its machine was short of memory.") from None
+        except ray.exceptions.RayError as error:
+            raise Lost(f"The job's machine or its worker was lost ({type(error).__name__}).") from None
+
+    def cancel(self) -> None:
+        _ray().cancel(self._reference, force=True)
+
+    def _hand_over(self) -> None:
+        self._sent = self._executor.apart
+        parcel = packed(self._errand) if self._sent else None
+        task: Any = _ray().remote(_run)
+        options = task.options(max_retries=0, scheduling_strategy="SPREAD", **self._executor.share())
+        self._reference = options.remote(str(self._errand.folder), parcel)
+
+
+def _run(folder: str, parcel: bytes | None) -> Ended:
     """Run an errand in a task, under a name by which a person finds the machine in Ray's own dashboard."""
     node = _ray().get_runtime_context().get_node_id()[:8]
-    return run(folder, f"{socket.gethostname()} ({node})")
+    name = f"{socket.gethostname()} ({node})"
+    return run(folder, name) if parcel is None else run_there(folder, name, parcel)
 
 
 def _machines() -> list[dict[str, float]]:
