@@ -9,6 +9,7 @@ import pytest
 import afina
 from afina.backbone.shapes import read_shape
 from afina.config import StudyConfig
+from afina.errors import AfinaError
 from afina.measure import free_memory
 from afina.measure.free_memory import free_bytes
 from afina.report.write import write_report
@@ -123,6 +124,16 @@ def test_a_plan_for_this_machine_says_what_to_change(
     assert first.same_result
     assert first.figures.memory.train.low < plan.estimates[0].memory.train.low
     assert plan.as_dict()["changes"][plan.estimates[0].run.id][0]["settings"] == first.settings
+
+    # Where no change can be told the figures stand all the same.
+    def fail(*_: Any) -> None:
+        raise AfinaError("The model cannot be looked at.")
+
+    monkeypatch.setattr(here, "changes_for", fail)
+    told: list[str] = []
+    plan = afina.plan(**keys, tell=told.append)
+    assert plan.estimates and plan.changes == {}
+    assert any(what.endswith(": The model cannot be looked at.") for what in told)
 
 
 def test_the_fewest_rows_and_checkpointing_of_any_are_for_all() -> None:

@@ -80,7 +80,8 @@ def finished(**changes: Any) -> Result:
     """Return the result of a run that trained alone."""
     values = {
         "measured": "solo", "cohort_size": 1, "resumed": 0, "race": None, "history": [0], "train_rows": 90,
-        "train_seconds": 40.0, "memory": {"train": {"peak_bytes": 3e8}, "evaluate": {"peak_bytes": 2e8}},
+        "train_seconds": 40.0, "evaluate_seconds": 5.0,
+        "memory": {"train": {"peak_bytes": 3e8}, "evaluate": {"peak_bytes": 2e8}},
     }  # fmt: skip
     return SimpleNamespace(**values | changes)  # type: ignore[return-value]
 
@@ -95,9 +96,12 @@ def test_a_run_that_was_planned_and_finished_corrects_the_next_plan(
     run = expand(config)[0]
     rows = json.loads(next(folder.glob("*.json")).read_text())["planned"]["rows"]
     job = SimpleNamespace(config=config, run=run, precision="fp32", device="cpu")
-    remember_finished(job, finished(train_rows=rows, history=[0] * config.epochs))  # type: ignore[arg-type]
+    took = {f"{phase}_seconds": 1.5 * getattr(first.estimates[0].time, phase).value for phase in ("train", "evaluate")}
+    remember_finished(job, finished(train_rows=rows, history=[0] * config.epochs, **took))  # type: ignore[arg-type]
     known = FinishedHere.read()
     assert known.runs == 1
+    for phase in ("train", "evaluate"):
+        assert known.of("time", phase) == [pytest.approx(1.5 * ranged(1.0, "time", phase).value)]
     assert known.of("memory", "train")[0] == pytest.approx(3e8 / first.estimates[0].memory.train.value, rel=0.1)
     assert afina.plan(**study).corrected_by == 1
     # Another seed and rate are the same to costs, another batch is not.

@@ -196,6 +196,8 @@ class Result(JsonObject):
     """The cohort's name, which is that of its folder in `cohorts/`."""
     train_seconds: Key[float | None] = Key(None)
     """Sum of the training steps' seconds, and nothing else."""
+    evaluate_seconds: Key[float | None] = Key(None)
+    """Seconds of all evaluations; null of what trained in a cohort, and of what takes no steps."""
     step_seconds: Key[float | None] = Key(None)
     """The median step; null of what takes no steps."""
     examples_per_second: Key[float | None] = Key(None)

@@ -93,16 +93,17 @@ def _ratios(entry: Mapping[str, Any]) -> dict[tuple[str, str], float]:
     planned, finished = entry.get("planned"), entry.get("finished")
     if not planned or not finished or planned["rows"] != finished["rows"]:
         return {}
+    seconds = {"train": finished["seconds"], "evaluate": finished.get("evaluate_seconds", [])}
     counted = {
         **{
             ("memory", phase): planned["memory"][phase] + code_bytes(planned["kind"], phase)
             for phase in finished["memory"] if phase in planned["memory"]
         },
-        ("time", "train"): seconds_of(planned["time"]["train"], "train"),
+        **{("time", phase): seconds_of(planned["time"][phase], phase) for phase in seconds},
     }  # fmt: skip
     took = {
         **{("memory", phase): own for phase, own in finished["memory"].items()},
-        ("time", "train"): finished["seconds"],
+        **{("time", phase): own for phase, own in seconds.items()},
     }
     ratios = {place: median(took[place]) / own for place, own in counted.items() if took[place]}
     return {place: own for place, own in ratios.items() if 1 / _AS_ANOTHER < own < _AS_ANOTHER}
@@ -135,8 +136,13 @@ def remember_finished(job: "Job", result: Result) -> None:
     same = before if before.get("rows") == result.train_rows else {}
     peaks = {phase: own.get("peak_bytes") for phase, own in result.memory.items() if phase in ("train", "evaluate")}
     memory = {phase: [*same.get("memory", {}).get(phase, []), own][-_SAME:] for phase, own in peaks.items() if own}
-    seconds = [*same.get("seconds", []), *([result.train_seconds] if result.train_seconds else [])][-_SAME:]
-    _write(cell, finished={"rows": result.train_rows, "memory": memory, "seconds": seconds})
+    # What stops early looks at the development split besides, which no plan counts.
+    evaluated = result.evaluate_seconds if config.early_stopping is None else None
+    seconds = {
+        name: [*same.get(name, []), *([took] if took else [])][-_SAME:]
+        for name, took in (("seconds", result.train_seconds), ("evaluate_seconds", evaluated))
+    }
+    _write(cell, finished={"rows": result.train_rows, "memory": memory, **seconds})
 
 
 def _folder() -> Path:

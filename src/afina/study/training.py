@@ -246,6 +246,7 @@ class Training:
 
             size, keeps = self.config.evaluation_batch_size, split == "test" and not choose
             for group in self.passes.groups([run for run in runs if run.data is data]):
+                started = perf_counter()
                 with self.monitor.phase("evaluate"):
                     attached = self.passes.attached([run.adapter for run in group], training=False)
                     see = keeping_vectors(group, attached, tokens) if keeps else None
@@ -254,6 +255,7 @@ class Training:
                         if choose:
                             run.task = data.task.developed(tokens, logits)
                         run.decoded = run.settled.decode_rows(tokens, logits)
+                self.clock.evaluate_seconds += perf_counter() - started
 
     # -- going on after a kill ---------------------------------------------------------------------------------------
 
@@ -330,21 +332,16 @@ class Training:
         trainable = run.numbers
         total = self.backbone.parameter_count + sum(p.numel() for p in run.member.adapter.parameters())
         return Result.made(
-            started_at=self.started_at,
-            trainable_parameters=trainable,
-            total_parameters=total,
-            trainable_percent=100 * trainable / total,
-            train_seconds=self.clock.seconds,
+            started_at=self.started_at, trainable_parameters=trainable, total_parameters=total,
+            trainable_percent=100 * trainable / total, train_seconds=self.clock.seconds,
+            # Of several runs in one pass nobody knows whose time it was.
+            evaluate_seconds=self.clock.evaluate_seconds if len(self.runs) == 1 else None,
             # The first steps of a process warm caches and thread pools.
             step_seconds=float(np.median(self.clock.step_seconds)),
-            steps=position.step,
-            optimiser=run.member.optimiser.kind.title,
+            steps=position.step, optimiser=run.member.optimiser.kind.title,
             examples_per_second=position.rows / self.clock.seconds,
-            tokens_per_second=position.tokens / self.clock.seconds,
-            energy_joules=self.energy.joules,
-            history=run.history,
-            best_epoch=None if run.best is None else run.best.epoch,
-            resumed=self.resumed,
+            tokens_per_second=position.tokens / self.clock.seconds, energy_joules=self.energy.joules,
+            history=run.history, best_epoch=None if run.best is None else run.best.epoch, resumed=self.resumed,
             packing=packing_of(self.config.packing, self.backbone, run.adapter),
             **run.data.task.final_metrics(run.history[-1] if run.best is None else run.history[run.best.epoch - 1]),
-        )
+        )  # fmt: skip

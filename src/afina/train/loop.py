@@ -48,6 +48,8 @@ class Clock:
 
     seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)
+    evaluate_seconds: float = 0.0
+    """Those of evaluations, by themselves."""
 
 
 @dataclass

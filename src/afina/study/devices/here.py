@@ -61,8 +61,12 @@ def changes_here(
     fitting = [_case(entry.run, config, machine) for kind, entry in by_kind.items() if kind not in cramped]
     changes: dict[str, Sequence[Change]] = {}
     for kind, run in cramped.items():
-        tell(f"what to change of {run.label} on {run.dataset_name}, {Path(run.model).name}")
-        changes[kind] = changes_for(_case(run, config, machine), room, fitting)
+        name = f"what to change of {run.label} on {run.dataset_name}, {Path(run.model).name}"
+        tell(name)
+        try:
+            changes[kind] = changes_for(_case(run, config, machine), room, fitting)
+        except AfinaError as error:  # of one change: the plan itself stands
+            tell(f"{name}: {error}")
     return {entry.run.id: own for entry in estimates if (own := changes.get(kind_of_run(entry.run)))}
 
 
