@@ -17,7 +17,7 @@ from afina.backbone.quantise import full_weight, is_quantised, parameter_count, 
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError, UsageError
 from afina.ops.bits import pack, unpack
-from coded_checkpoints import awq_checkpoint, compressed_checkpoint, gptq_checkpoint, words_of
+from coded_checkpoints import awq_checkpoint, compressed_checkpoint, gptq_checkpoint, hqq_checkpoint, words_of
 from families import save_family
 from pairs import FROZEN, batch, make, stir
 from studies import write_splits
@@ -131,6 +131,8 @@ def test_compressed_tensors_are_read_as_their_library_reads_them(kind: str, sour
 def _checkpoint(kind: str, source: Path, folder: Path) -> dict[str, torch.Tensor]:
     if kind == "awq":
         return awq_checkpoint(source, folder)
+    if kind == "hqq":
+        return hqq_checkpoint(source, folder)
     if kind == "compressed_tensors":
         return compressed_checkpoint(source, folder, GROUPED, form="pack-quantized")
     return gptq_checkpoint(source, folder, act_order=True)
@@ -150,7 +152,7 @@ def coded(source: Sources, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return folder
 
 
-@pytest.mark.parametrize("kind", ["gptq", "awq", "compressed_tensors"])
+@pytest.mark.parametrize("kind", ["gptq", "awq", "compressed_tensors", "hqq"])
 def test_a_plain_copy_computes_the_same(kind: str, coded: Callable[[str], Path]) -> None:
     """In float32, which merging asks for: codes and the weights that they stand for give equal states and gradients."""
     small = load_backbone(str(coded(kind)), precision=kind, compute=torch.float32)
@@ -173,7 +175,13 @@ def test_a_plain_copy_computes_the_same(kind: str, coded: Callable[[str], Path])
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [*((name, "gptq") for name in FROZEN), ("dora", "awq"), ("dora", "compressed_tensors"), ("prefix", "awq")],
+    [
+        *((name, "gptq") for name in FROZEN),
+        ("dora", "awq"),
+        ("dora", "compressed_tensors"),
+        ("prefix", "awq"),
+        ("dora", "hqq"),
+    ],
 )
 def test_every_method_trains_on_codes_and_leaves_them_as_they_were(
     name: str, kind: str, coded: Callable[[str], Path]
@@ -195,7 +203,7 @@ def test_every_method_trains_on_codes_and_leaves_them_as_they_were(
     assert all(torch.equal(value, before[key]) for key, value in backbone.model.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", ["gptq", "awq", "compressed_tensors"])
+@pytest.mark.parametrize("kind", ["gptq", "awq", "compressed_tensors", "hqq"])
 def test_a_plan_knows_the_sizes_of_codes_without_the_weights(kind: str, coded: Callable[[str], Path]) -> None:
     backbone = load_backbone(str(coded(kind)), precision=kind)
     shape = shape_backbone(read_shape(str(coded(kind))), dtype=backbone.dtype, precision=kind, runs_on="cpu")
@@ -345,7 +353,7 @@ def test_a_study_its_adapter_and_its_merged_model(coded: Callable[[str], Path], 
     torch.testing.assert_close(plain.model.layers[0].mlp.up_proj.weight, own)  # LoRA adapts queries and values
 
 
-@pytest.mark.parametrize(("kind", "name"), [("awq", "scales"), ("compressed_tensors", "weight_scale")])
+@pytest.mark.parametrize(("kind", "name"), [("awq", "scales"), ("compressed_tensors", "weight_scale"), ("hqq", "zero")])
 def test_scales_that_are_no_numbers_are_refused_in_every_format(
     kind: str, name: str, source: Sources, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-__all__ = ["Coded", "awq_checkpoint", "compressed_checkpoint", "gptq_checkpoint", "words_of"]
+__all__ = ["Coded", "awq_checkpoint", "compressed_checkpoint", "gptq_checkpoint", "hqq_checkpoint", "words_of"]
 
 Coded = tuple[dict[str, Tensor], Tensor]
 """A layer's tensors by name, and the weight (out, in) in float32 that they stand for."""
@@ -86,6 +86,66 @@ def awq_checkpoint(
     return _written(source, folder, coded, {**settings, **(says or {})})
 
 
+def hqq_checkpoint(
+    source: Path, folder: Path, *, bits: int = 4, group: int = 16, axis: int = 1, says: dict[str, Any] | None = None,
+    stores: dict[str, Tensor] | None = None, tag: str | None = None, seed: int = 0,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Write a model's folder again in HQQ's codes, as transformers and hqq's `save_to_safetensors` do; returns the weights.
+
+    `says` replaces keys of `weight_quant_params`, or with two underscores before them of `quant_config`; `stores` replaces
+    a layer's tensors; with `tag` the settings are those of layers of this tag alone.
+    """
+    drawn = np.random.default_rng(seed)
+    parts = {8: 1, 6: 1, 5: 1, 4: 2, 3: 10, 2: 4, 1: 8}[bits]
+
+    def in_planes(codes: np.ndarray) -> Tensor:
+        length, step = -(-len(codes) // parts), 8 if parts == 1 else bits
+        rows = np.zeros((length * parts, codes.shape[1]), dtype=np.int64)
+        rows[: len(codes)] = codes
+        words = np.zeros((length, codes.shape[1]), dtype=np.int64)
+        for part in range(parts):
+            words += rows[part * length : (part + 1) * length] * 2 ** (step * (parts - 1 - part))
+        return torch.from_numpy(words.astype(np.int32 if bits == 3 else np.uint8))
+
+    def text(word: str) -> Tensor:
+        return torch.tensor([ord(letter) for letter in word], dtype=torch.uint8)
+
+    def coded(weight: Tensor) -> Coded:
+        groups = weight.numel() // group
+        shape, one = ((groups, group), (groups, 1)) if axis == 1 else ((group, groups), (1, groups))
+        codes = drawn.integers(0, 1 << bits, shape)
+        scale, zero = (drawn.uniform(low, high, one).astype(np.float16) for low, high in ((0.01, 0.05), (0, 1 << bits)))
+        dense = (codes - zero.astype(np.float32)) * scale.astype(np.float32)
+        flag = torch.tensor(0, dtype=torch.uint8)
+        tensors = {
+            "W_q": in_planes(codes), "scale": torch.from_numpy(scale), "zero": torch.from_numpy(zero),
+            "nbits": torch.tensor(bits, dtype=torch.int32), "group_size": torch.tensor(group, dtype=torch.int32),
+            "axis": torch.tensor(axis, dtype=torch.int32), "shape": torch.tensor(weight.shape),
+            "packing": text("3bit_32" if bits == 3 else f"{8 if parts == 1 else bits}bit_u8"), "view_as_float": flag,
+            "unpack_view_dtype": text("torch.int32" if bits == 3 else "torch.uint8"), "quant_scale": flag,
+            "quant_zero": flag,
+            "compute_dtype": text("torch.float16"), "offload_meta": flag, "encoded_state_dict": flag + 1,
+            "optimize": flag + 1, "stores_quant_config": flag + 1, "channel_wise": flag + 1, "round_zero": flag,
+            **(stores or {}),
+        }  # fmt: skip
+        return tensors, torch.from_numpy(dense.reshape(tuple(weight.shape)).astype(np.float32))
+
+    weights = {
+        "nbits": bits, "group_size": group, "axis": axis, "channel_wise": True, "optimize": True, "round_zero": bits == 4,
+        "view_as_float": False,
+    }  # fmt: skip
+    settings = {
+        "weight_quant_params": weights,
+        "scale_quant_params": None,
+        "zero_quant_params": None,
+        "offload_meta": False,
+    }
+    for key, value in (says or {}).items():
+        (settings if key.startswith("__") else weights)[key.removeprefix("__")] = value
+    config = settings if tag is None else {tag: settings}
+    return _written(source, folder, coded, {"quant_method": "hqq", "quant_config": config, "skip_modules": ["lm_head"]})
+
+
 def compressed_checkpoint(
     source: Path, folder: Path, weights: dict[str, Any], *, form: str, says: dict[str, Any] | None = None
 ) -> dict[str, Tensor]:
@@ -129,7 +189,7 @@ def _written(
         if key.endswith(".weight") and value.ndim == 2 and (inside or path in also):
             conv = any(name in key for name in ("c_attn", "c_proj", "c_fc"))  # GPT-2's, kept (in, out)
             tensors, weights[path] = coded(value.T if conv else value)
-            stored.update({f"{path}.{name}": tensor.contiguous() for name, tensor in tensors.items()})
+            stored.update({f"{path}.{name}": tensor.contiguous().clone() for name, tensor in tensors.items()})
         else:
             stored[key] = value.clone()
     save_file(stored, file, metadata={"format": "pt"})
