@@ -118,6 +118,10 @@ class Placed(nn.Module):
         """Return the weight, (out, in) or a norm's (width,), and bias of the one layer that equals module and branch."""
         raise AfinaError(f"{type(self).__name__} has no equal layer, so it cannot be merged.")
 
+    def by_groups(self, size: int) -> Tensor | None:
+        """Return what is added to the weight, a number (out, in / size) for every `size` inputs; None where these differ."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """Return a term that the method adds to the loss of a step, or None."""
         return None

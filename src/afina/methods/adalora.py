@@ -72,6 +72,8 @@ class AdaLoRAForm(PeftForm):
         *LOW_RANK,
         PeftKey("init_r", "read", "denominator of the scale: the rank at the start", kind=Number),
         PeftKey("use_dora", "refused", "DoRA's magnitudes on AdaLoRA", plain=(False, None)),
+        PeftKey("use_qalora", "refused", "QA-LoRA's pooled inputs on AdaLoRA", plain=(False, None)),
+        PeftKey("qalora_group_size", "nothing", "says how much, for use_qalora"),
         PeftKey("init_lora_weights", "nothing", "how it started"),
         PeftKey("lora_bias", "refused", "a bias on AdaLoRA's P", plain=(False, None)),
         PeftKey("trainable_token_indices", "refused", "tokens with vectors of their own beside AdaLoRA"),

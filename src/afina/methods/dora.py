@@ -139,6 +139,8 @@ class DoRA(LoRA):
         # A start that changes the base would make the magnitudes those of another matrix.
         if self.init != "kaiming":
             raise UsageError(f"dora: init is 'kaiming', not '{self.init}', whose start the magnitude would not fit.")
+        if self.pool:
+            raise UsageError("dora: pool is for lora and qlora; a magnitude cannot go into the zeros of codes.")
 
     def branch(self, site: Site) -> Branch:
         return MagnitudeDirection(site, rank=self.rank, scale=self.scale, dropout=self.dropout)

@@ -10,6 +10,8 @@ rounding; as a LoRA of twice the rank, [B, -B0] [A; A0], it is saved, and loads 
 LoftQ (Li et al., 2023, arXiv:2310.08659, algorithm 1) starts on a quantised base Q at what quantising lost: (alpha / rank)
 B A is the nearest to W - Q of its rank. This is its first round (T = 1); further ones quantise W - B A anew, and the base
 here is every adapter's.
+
+With `pool` the inputs of a group share a number of A (QA-LoRA, `pooled.py`).
 """
 
 import math
@@ -28,6 +30,7 @@ from afina.methods.base import Method, method
 from afina.methods.lora_peft import LoRAForm
 from afina.methods.low_rank import LowRank
 from afina.methods.peft_form import by_module
+from afina.methods.pooled import Pooled
 from afina.methods.rates import RateRule
 
 __all__ = ["LoRA", "OfTheLost", "Principal", "scale_remarks"]
@@ -105,6 +108,9 @@ class LoRA(Method):
     """Roles to adapt; the paper's choice (section 4.2)."""
     init: Literal["kaiming", "pissa", "loftq"] = "kaiming"
     """Start of A and B: PEFT's default, W's largest singular directions, or what quantising the base lost."""
+    pool: int | None = None
+    """Inputs that share a number of A, a base's quantisation group or a multiple of it, so that its codes can take what is
+    learned (QA-LoRA)."""
     rslora: bool = False
     """Scale by alpha / sqrt(rank)."""
     b_rate: float = 1.0
@@ -118,6 +124,8 @@ class LoRA(Method):
             raise UsageError(f"{self.name}: dropout should be from 0 up to 1, not {self.dropout}.")
         if self.alpha == 0:
             raise UsageError(f"{self.name}: alpha is 0, by which nothing that is learned would count; leave it out.")
+        if self.pool is not None and (self.pool < 1 or self.init != "kaiming"):
+            raise UsageError(f"{self.name}: pool is a number of inputs, and goes with init: kaiming alone.")
         if self.b_rate <= 0:
             raise UsageError(f"{self.name}: b_rate should be above 0, not {self.b_rate:g}.")
 
@@ -139,6 +147,8 @@ class LoRA(Method):
         return anatomy.by_role_for_rank(self.targets, self.rank, for_method=self.name)
 
     def branch(self, site: Site) -> Branch:
+        if self.pool:
+            return Pooled(site, rank=self.rank, scale=self.scale, dropout=self.dropout, pool=self.pool)
         # PiSSA's start differs in more than numbers: it takes its first A and B out again.
         kind = {"pissa": Principal, "loftq": OfTheLost}.get(self.init, LowRank)
         return kind(site, rank=self.rank, scale=self.scale, dropout=self.dropout)
@@ -149,7 +159,7 @@ class LoRA(Method):
 
     def stored(self) -> Method:
         if self.init != "pissa":
-            return replace(self, init="kaiming")  # its start is in A and B
+            return replace(self, init="kaiming", pool=None)  # its start is in A and B, and its groups are seen in A
         # A saved adapter is a plain LoRA of twice the rank, with the start among its ranks; alpha grows with it, as the
         # scale of either kind has to stay.
         rank = 2 * self.rank

@@ -37,6 +37,7 @@ from afina.methods.peft_form import (
     filled,
     short,
 )
+from afina.methods.pooled import pooled_factor
 
 __all__ = ["LOW_RANK", "STARTS", "EmbeddingLowRank", "LoRAForm", "OfTheRest", "bias_of_b", "factors_at", "scale_at"]
 
@@ -65,7 +66,6 @@ LOW_RANK = (
     PeftKey("eva_config", "nothing", "likewise"),
     PeftKey("corda_config", "nothing", "likewise"),
     PeftKey("lora_ga_config", "nothing", "likewise"),
-    PeftKey("qalora_group_size", "nothing", "says how much, for use_qalora"),
     PeftKey("velora_config", "nothing", "how gradients are kept while training"),
     PeftKey("ensure_weight_tying", "tensors", "whether embeddings and language head share weights: they are saved twice"),
     PeftKey(
@@ -76,7 +76,6 @@ LOW_RANK = (
         "layer_replication", "refused", "layers of the base are to be repeated, each with an adapter of its own",
         advice="a model is not rebuilt here; merge it with PEFT and load the merged model",
     ),
-    PeftKey("use_qalora", "refused", "QALoRA, whose inputs are pooled in groups", plain=(False, None)),
     PeftKey("target_parameters", "refused", "LoRA on parameters that are no layers, as of experts", plain=(None, [])),
     PeftKey("use_bdlora", "refused", "block-diagonal LoRA"),
     PeftKey("arrow_config", "refused", "Arrow, several LoRAs that are chosen between by token"),
@@ -88,6 +87,8 @@ LOW_RANK = (
 _LORA = (
     *LOW_RANK,
     PeftKey("use_dora", "read", "DoRA: magnitude and direction apart", kind=Flag),
+    PeftKey("use_qalora", "read", "QA-LoRA: inputs pooled in groups", kind=Flag),
+    PeftKey("qalora_group_size", "read", "the inputs of such a group", kind=Whole),
     PeftKey(
         "init_lora_weights", "read",
         "how it started; for `pissa` and `olora` that start is taken out of the base, as PEFT does when it loads",
@@ -117,6 +118,8 @@ class LoRAForm(PeftForm):
 
     def check(self, path: Path, config: Mapping[str, Any]) -> None:
         """Refuse a start that cannot be taken out of the base again."""
+        if config.get("use_qalora") and config.get("use_dora"):
+            raise UsageError(f"{path}: use_qalora and use_dora are both set, which PEFT has not; one of them is wrong.")
         start = config.get("init_lora_weights")
         # True, False and names of starts that only draw A and B leave nothing to take out.
         if not isinstance(start, str) or start.lower() in _AS_TRAINED or start in STARTS:
@@ -135,8 +138,9 @@ class LoRAForm(PeftForm):
         made: list[Placed] = []
         # DoRA's A and B are read with their magnitude, by DoRA's form.
         if "lora_A.weight" in values and not place.config.get("use_dora"):
+            pooled = _unpool(place, values)
             a, b = factors_at(place, values)
-            scale = scale_at(place, len(a))
+            scale = pooled * scale_at(place, len(a))
             made += [_low_rank(place, values, a, b, scale), *bias_of_b(place, values, scale)]
         return [*made, *_embedding(place, values), *own_biases(place, values)]
 
@@ -177,6 +181,26 @@ def factors_at(
         )
     a = place.take(values, first, (None, place.site.width_in))
     return a, place.take(values, second, (place.site.width, len(a)))
+
+
+def _unpool(place: Place, values: dict[str, Tensor]) -> float:
+    """Give QA-LoRA's A (rank, groups) a number for each input, in place; return by what that changes the scale, 1 for others.
+
+    PEFT takes a group's mean times the number of groups, where A's numbers act on the sum. On layers that are no codes of
+    GPTQ it pools nothing, and A has all inputs.
+    """
+    width, size = place.site.width_in, place.config.get("qalora_group_size", 16)
+    if not place.config.get("use_qalora") or values["lora_A.weight"].shape[-1:] == (width,):
+        return 1.0
+    if size < 1 or width % size:
+        raise AfinaError(
+            f"{place.folder}: qalora_group_size is {size}, which does not divide the inputs of '{place.path}'."
+        )
+    if str(place.config.get("init_lora_weights")) in STARTS:
+        raise UsageError(f"{place.folder} is QA-LoRA with a start that is taken out of the base, which is not read.")
+    a = place.take(values, "lora_A.weight", (None, width // size))
+    values["lora_A.weight"] = pooled_factor(a, size)
+    return float(width // size) / size
 
 
 def scale_at(place: Place, rank: int) -> float:

@@ -61,6 +61,16 @@ class Update(Branch):
         # The product in float32, the weight's own type afterwards: it is rounded once.
         return weight + self.scale * (b @ a).to(weight.dtype), bias
 
+    def by_groups(self, size: int) -> Tensor | None:
+        a, b = self.factors()
+        if a.shape[1] % size:
+            return None
+        grouped = a.unflatten(1, (-1, size))
+        # To the bit: the codes of a group have one zero, and what differs within it would be lost.
+        if not bool((grouped == grouped[..., :1]).all()):
+            return None
+        return self.scale * (b @ grouped[..., 0])
+
 
 class LowRank(Update):
     """Makes the update of A and B themselves."""

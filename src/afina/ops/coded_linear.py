@@ -1,12 +1,26 @@
 """A frozen linear layer whose weight is kept as codes of a few bits, and dequantised where it is computed with."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["CodedLinear"]
+__all__ = ["CodedLinear", "Codes"]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Holds a weight (codes - zeros) * scales whose groups are neighbouring inputs, whatever file it came from."""
+
+    bits: int
+    codes: Tensor
+    """The codes (D_out, D_in), uint8."""
+    scales: Tensor
+    """Scales (D_out, groups), float32."""
+    zeros: Tensor
+    """Zeros (D_out, groups), float32, which need be no whole numbers."""
 
 
 class CodedLinear(nn.Linear):
@@ -29,6 +43,14 @@ class CodedLinear(nn.Linear):
 
     def dense(self) -> Tensor:
         """Return the weight (D_out, D_in) in float32, dequantised anew."""
+        raise NotImplementedError
+
+    def grouping(self) -> int | None:
+        """Return how many neighbouring inputs share a scale and a zero; None where others do, or they fill no row."""
+        return None
+
+    def codes(self) -> Codes:
+        """Return codes, scales and zeros of a layer that has a `grouping`."""
         raise NotImplementedError
 
     def draw(self) -> None:

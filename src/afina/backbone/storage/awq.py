@@ -15,6 +15,7 @@ from afina.backbone.storage.base import storage
 from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack
+from afina.ops.coded_linear import Codes
 from afina.ops.linear import widths
 
 __all__ = ["Awq", "AwqLinear"]
@@ -66,6 +67,12 @@ class AwqLinear(Grouped):
         scales, zeros = self.scales.float(), _outputs(self.qzeros).float()
         codes = _outputs(self.qweight).view(len(scales), self.group, -1)
         return ((codes - zeros[:, None]) * scales[:, None]).flatten(0, 1).T
+
+    def grouping(self) -> int | None:
+        return self.group
+
+    def codes(self) -> Codes:
+        return Codes(self.bits, _outputs(self.qweight).T, self.scales.float().T, _outputs(self.qzeros).float().T)
 
     def finish(self, path: str) -> str | None:
         check_finite(path, "scales", self.scales)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from afina.backbone.storage.base import Packed
 from afina.errors import UsageError
-from afina.ops.coded_linear import CodedLinear
+from afina.ops.coded_linear import CodedLinear, Codes
 
 __all__ = ["Coded", "Grouped", "Settings", "Stored", "check_finite", "checked_settings"]
 
@@ -71,6 +71,8 @@ class Coded(Packed):
     beside: ClassVar[str] = ""
     """The file in which older checkpoints have their settings, beside a config.json that says nothing of them."""
     settings: ClassVar[type[Settings]]
+    fractional: ClassVar[bool] = False
+    """True for the one storage that is written where zeros are no whole numbers any more; it has the last two methods."""
 
     @classmethod
     def made(cls, configuration: dict[str, Any]) -> bool:
@@ -94,6 +96,19 @@ class Coded(Packed):
     @classmethod
     def like(cls, settings: Any, module: nn.Module, dtype: torch.dtype) -> CodedLinear | None:
         """Return a layer on `meta` as such a checkpoint would have it, for a plan; None where it would stay plain."""
+        raise NotImplementedError
+
+    @classmethod
+    def written(cls, codes: Codes) -> dict[str, Tensor]:
+        """Return what a file holds of a weight; raises `ValueError` where it has no form for one of this size."""
+        raise NotImplementedError
+
+    @classmethod
+    def configuration_of(cls, layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        """Return the `quantization_config` of layers by path, each with its bits and the inputs of a group.
+
+        Raises `ValueError` where such a file cannot say it.
+        """
         raise NotImplementedError
 
     @classmethod

@@ -16,7 +16,7 @@ from afina.backbone.storage.base import storage
 from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
-from afina.ops.coded_linear import CodedLinear
+from afina.ops.coded_linear import CodedLinear, Codes
 from afina.ops.linear import widths
 
 __all__ = ["CompressedLinear", "CompressedTensors"]
@@ -142,6 +142,18 @@ class CompressedLinear(CodedLinear):
         zeros = self._zeros()
         codes = self._codes().float()
         return codes * scales if zeros is None else (codes - self._over_inputs(zeros.float())) * scales
+
+    def grouping(self) -> int | None:
+        if self.how.type != "int" or self.how.strategy not in ("group", "channel") or self.weight_g_idx is not None:
+            return None
+        return self.block[1]
+
+    def codes(self) -> Codes:
+        # Files count from the middle, and codes from nothing.
+        middle = 1 << (self.how.num_bits - 1)
+        scales = self.weight_scale.float()
+        zeros = torch.zeros_like(scales) if (stored := self._zeros()) is None else stored.float()
+        return Codes(self.how.num_bits, (self._codes().short() + middle).to(torch.uint8), scales, zeros + middle)
 
     def draw(self) -> None:
         with torch.no_grad():

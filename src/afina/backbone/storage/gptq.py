@@ -17,6 +17,7 @@ from afina.backbone.storage.base import storage
 from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
+from afina.ops.coded_linear import Codes
 from afina.ops.linear import widths
 
 __all__ = ["Gptq", "GptqLinear"]
@@ -116,11 +117,22 @@ class GptqLinear(Grouped):
             group = torch.arange(self.in_features, device=codes.device) // self.group
         return ((codes - zeros[group]) * scales[group]).T
 
+    def grouping(self) -> int | None:
+        if self.in_features % self.group:
+            return None
+        index = self.g_idx
+        # On `meta` nothing tells the order, and what is planned is the same in any.
+        if index is None or index.is_meta or torch.equal(index.cpu(), self._in_order()):
+            return self.group
+        return None
+
+    def codes(self) -> Codes:
+        return Codes(self.bits, unpack(self.qweight, self.bits).T, self.scales.float().T, self._zeros().float().T)
+
     def draw(self) -> None:
         super().draw()
         if self.g_idx is not None:
-            # Groups in order, as any order costs the same.
-            self.g_idx.copy_(torch.arange(self.in_features) // self.group)
+            self.g_idx.copy_(self._in_order())  # as any order costs the same
 
     def finish(self, path: str) -> str | None:
         """Check what was read, and find of symmetric codes whether zeros are stored minus one; returns what was assumed.
@@ -143,6 +155,10 @@ class GptqLinear(Grouped):
         self.lacks = lacks
         here, there = ("as they are", "minus one") if lacks == 0 else ("minus one", "as they are")
         return f"the zeros of its symmetric codes are stored {here}, and are read so, though its format says {there}"
+
+    def _in_order(self) -> Tensor:
+        """Return the group of each input where neighbours are one."""
+        return torch.arange(self.in_features, dtype=torch.int32) // self.group
 
     def _zeros(self) -> Tensor:
         """Return the zero (groups, D_out) of each group's codes."""

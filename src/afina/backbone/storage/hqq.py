@@ -6,6 +6,7 @@ columns (`axis` 0) are groups of neighbours: `W_q` holds its codes in planes (`o
 group. The weight is (code - zero) * scale. What else such files hold of a layer repeats its settings.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from afina.backbone.storage.base import storage
 from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
 from afina.errors import UsageError
-from afina.ops.coded_linear import CodedLinear
+from afina.ops.coded_linear import CodedLinear, Codes
 from afina.ops.linear import widths
-from afina.ops.planes import PARTS, plane_words, unpack_planes
+from afina.ops.planes import PARTS, pack_planes, plane_words, unpack_planes
 
 __all__ = ["Hqq", "HqqLinear"]
 
@@ -30,7 +31,7 @@ _SETTINGS = (
 """Tensors of a layer that say how it is stored, a number or the characters of a word each."""
 
 
-class WeightSettings(Settings):
+class HqqWeight(Settings):
     """Holds how a layer's weight is kept, by HQQ's names."""
 
     nbits: float
@@ -56,10 +57,10 @@ class WeightSettings(Settings):
         return value
 
 
-class LayerSettings(Settings):
+class HqqLayer(Settings):
     """Holds how one kind of layer is kept."""
 
-    weight_quant_params: WeightSettings
+    weight_quant_params: HqqWeight
     scale_quant_params: dict[str, Any] | None = None
     zero_quant_params: dict[str, Any] | None = None
 
@@ -74,16 +75,16 @@ class LayerSettings(Settings):
 class HqqSettings(Settings):
     """Holds the settings of an HQQ checkpoint, for all layers or by a layer's tag, such as `self_attn.q_proj`."""
 
-    quant_config: dict[str, LayerSettings | None]
+    quant_config: dict[str, HqqLayer | None]
 
     @field_validator("quant_config", mode="before")
     @classmethod
     def _by_tag(cls, value: Any) -> Any:
         return {_EVERY: value} if isinstance(value, dict) and "weight_quant_params" in value else value
 
-    def of(self, path: str) -> WeightSettings:
+    def of(self, path: str) -> HqqWeight:
         """Return how a layer is kept; raises `UsageError` where nothing is said of it."""
-        tag = ".".join(part for part in path.split(".") if part not in ("model", "layers") and not part.isdigit())
+        tag = _tag(path)
         layer = self.quant_config.get(tag) or self.quant_config.get(_EVERY)
         if layer is None:
             raise UsageError(
@@ -101,7 +102,7 @@ class HqqLinear(CodedLinear):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, module: nn.Module, settings: WeightSettings, stored: Stored, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, settings: HqqWeight, stored: Stored, dtype: torch.dtype) -> None:
         """Make the layer that stands for a Linear, on `meta`; raises `ValueError` for sizes that do not fit."""
         width_in, width = widths(module)
         super().__init__(width_in, width, bias="bias" in stored.tensors, dtype=dtype)
@@ -132,6 +133,15 @@ class HqqLinear(CodedLinear):
         codes = unpack_planes(self.W_q, self.bits, self.rows)
         return ((codes - self.zero.float()) * self.scale.float()).view(self.out_features, self.in_features)
 
+    def grouping(self) -> int | None:
+        # Groups that go over a row's end are of two outputs.
+        return self.group if self.by_rows and self.in_features % self.group == 0 else None
+
+    def codes(self) -> Codes:
+        codes = unpack_planes(self.W_q, self.bits, self.rows).view(self.out_features, self.in_features)
+        scales, zeros = (value.float().view(self.out_features, -1) for value in (self.scale, self.zero))
+        return Codes(self.bits, codes, scales, zeros)
+
     def draw(self) -> None:
         with torch.no_grad():
             # Every bit that belongs to a code: of a word of 32 the two highest do not.
@@ -147,11 +157,9 @@ class HqqLinear(CodedLinear):
 
         Raises `UsageError` where the two differ, and for scales and zeros that are no numbers.
         """
-        width = "32" if self.bits == 3 else "u8"
-        packed = 8 if PARTS[self.bits] == 1 else self.bits
         wanted = {
             "nbits": [self.bits], "group_size": [self.group], "axis": [int(self.by_rows)], "quant_scale": [0],
-            "shape": [self.out_features, self.in_features], "packing": [*f"{packed}bit_{width}".encode()],
+            "shape": [self.out_features, self.in_features], "packing": [*_packing(self.bits).encode()],
             "view_as_float": [0], "quant_zero": [0],
         }  # fmt: skip
         for name in _SETTINGS:
@@ -173,6 +181,7 @@ class Hqq(Coded):
     methods = ("hqq",)
     code = "W_q"
     settings = HqqSettings
+    fractional = True
 
     @classmethod
     def layer(cls, settings: HqqSettings, stored: Stored, module: nn.Module, dtype: torch.dtype) -> HqqLinear:
@@ -199,3 +208,54 @@ class Hqq(Coded):
             return HqqLinear(module, first.weight_quant_params, Stored("", tensors), dtype)
         except ValueError:  # what is no Linear, or fills no groups, stays plain in such checkpoints
             return None
+
+    @classmethod
+    def written(cls, codes: Codes) -> dict[str, Tensor]:
+        groups, (width, width_in) = codes.scales.shape[1], codes.codes.shape
+        matrix = codes.codes.reshape(width * groups, -1)
+        _, kind = plane_words(len(matrix), codes.bits)
+        numbers = {"nbits": codes.bits, "group_size": matrix.shape[1], "axis": 1}
+        texts = {"packing": _packing(codes.bits), "unpack_view_dtype": str(kind), "compute_dtype": "torch.float32"}
+        flags = {
+            **dict.fromkeys(
+                ("view_as_float", "quant_scale", "quant_zero", "offload_meta", "optimize", "round_zero"), 0
+            ),
+            **dict.fromkeys(("encoded_state_dict", "stores_quant_config", "channel_wise"), 1),
+        }
+        return {
+            "W_q": pack_planes(matrix, codes.bits),
+            "scale": codes.scales.reshape(-1, 1).contiguous(),
+            "zero": codes.zeros.reshape(-1, 1).contiguous(),
+            "shape": torch.tensor([width, width_in]),
+            **{name: torch.tensor(value, dtype=torch.int32) for name, value in numbers.items()},
+            **{name: torch.tensor([*word.encode()], dtype=torch.uint8) for name, word in texts.items()},
+            **{name: torch.tensor(value, dtype=torch.uint8) for name, value in flags.items()},
+        }
+
+    @classmethod
+    def configuration_of(cls, layers: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        by_tag: dict[str, Any] = {}
+        for path, (bits, group) in layers.items():
+            weights = {
+                "nbits": bits, "channel_wise": True, "group_size": group, "optimize": False, "round_zero": False, "axis": 1,
+                "view_as_float": False,
+            }  # fmt: skip
+            one = {
+                "weight_quant_params": weights, "scale_quant_params": None, "zero_quant_params": None,
+                "offload_meta": False,
+            }  # fmt: skip
+            if by_tag.setdefault(_tag(path), one) != one:
+                raise ValueError(f"layers called {_tag(path)} are in codes of several sizes")
+        first = next(iter(by_tag.values()))
+        alike = all(one == first for one in by_tag.values())
+        return {"quant_method": "hqq", "quant_config": first if alike else by_tag, "skip_modules": []}
+
+
+def _tag(path: str) -> str:
+    """Return what layers at the same place of all layers are called: `self_attn.q_proj`."""
+    return ".".join(part for part in path.split(".") if part not in ("model", "layers") and not part.isdigit())
+
+
+def _packing(bits: int) -> str:
+    """Return HQQ's word for how numbers of so many bits are packed."""
+    return "3bit_32" if bits == 3 else f"{8 if PARTS[bits] == 1 else bits}bit_u8"

@@ -1,4 +1,7 @@
-"""Write a plain transformers folder, the adapter merged into its weights: it loads with no Afina installed."""
+"""Write a plain transformers folder, the adapter merged into its weights: it loads with no Afina installed.
+
+Or, `onto` codes, a folder in the base's own codes with the adapter in their zeros.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MergedTarget"]
 
-_ONTO = ("dequantised", "original")
+_ONTO = ("dequantised", "original", "codes")
 
 
 @export_target("merged")
@@ -35,31 +38,48 @@ print($run)"""
     }
 
     onto: str = field(
-        default="dequantised", metadata={"help": "of a quantised base its dequantised weights, or the original."}
+        default="dequantised",
+        metadata={"help": "of a quantised base its dequantised weights, the original, or its codes."},
     )
 
     def __post_init__(self) -> None:
         if self.onto not in _ONTO:
-            raise UsageError(f"--onto is {' or '.join(_ONTO)}, not '{self.onto}'{nearest(self.onto, _ONTO)}")
+            *others, last = _ONTO
+            names = f"{', '.join(others)} or {last}"
+            raise UsageError(f"--onto is {names}, not '{self.onto}'{nearest(self.onto, _ONTO)}")
 
     def rounded_to(self, precision: str) -> str | None:
         from afina.backbone.quantise import packed
 
-        return precision if packed(precision) is not None and self.onto == "dequantised" else None
+        return precision if packed(precision) is not None and self.onto != "original" else None
+
+    def ways_of(self, adapter: "Predictor") -> "Mapping[str, str]":
+        # transformers loads HQQ's files with that package alone, and its releases differ in whether they do.
+        return {} if self.onto == "codes" else self.ways
+
+    def check(self, tested: "Predictor") -> None:
+        from afina.export.in_codes import check_fits_codes
+
+        if self.onto == "codes":
+            check_fits_codes(tested)
 
     def write(self, adapter: "Predictor", folder: Path) -> None:
+        from afina.export.in_codes import merge_in_codes
         from afina.export.merge import merge
 
-        merge(adapter, folder)
+        (merge_in_codes if self.onto == "codes" else merge)(adapter, folder)
 
     def outside(self, tested: "Predictor", folder: Path) -> tuple[Any, Any]:
+        from afina.export.in_codes import load_in_codes
         from afina.export.parity import load_merged
 
-        return load_merged(tested, folder)
+        return (load_in_codes if self.onto == "codes" else load_merged)(tested, folder)
 
     def cost(self, tested: "Predictor", folder: Path, batch: "Mapping[str, np.ndarray]") -> "Cost | None":
         from afina.export.costs import cost_in, weights_in
 
+        if self.onto == "codes":
+            return None
         row, task = tested.backbone.anatomy.row, tested.task
         kind = task.auto_class(row.inputs, reads_apart=bool(row.further))
         return cost_in("transformers", (str(folder), kind), batch, weights_in(folder))
@@ -71,6 +91,12 @@ print($run)"""
         if packed(tested.record.precision) is None:
             return None
         kind, rounding = tested.record.precision, exact.backbone.rounding
+        if self.onto == "codes":
+            return (
+                f"The merged model has the codes and scales of its base ({kind}), and what the adapter learned is in the "
+                "codes' zeros. They are no whole numbers now, which GPTQ's and AWQ's files cannot hold, so that it is "
+                "written in HQQ's; give the folder as model: to Afina."
+            )
         before, after = (weight_bytes(own.backbone.model) / 1e6 for own in (tested, exact))
         if coded(kind) is not None:
             onto = f"the weights that its codes ({kind}) stand for, which the adapter was trained beside"
