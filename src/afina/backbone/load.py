@@ -181,7 +181,7 @@ def load_backbone(
     model.requires_grad_(False)
     bare.eval()
     if packed(wanted) is not None:
-        settle(model, model.dtype)  # and it is on its device, where it was quantised
+        settle(model, model.dtype, mapped=False)  # and it is on its device, where it was quantised
     if packed(wanted) is None or coded(wanted) is not None:
         model.to(device)
     language = language_head_of(model) if speaks else None

@@ -83,19 +83,20 @@ def quantise(model: nn.Module, configuration: Any) -> None:
     settle(model)
 
 
-def settle(model: nn.Module, compute: torch.dtype | None = None) -> None:
+def settle(model: nn.Module, compute: torch.dtype | None = None, *, mapped: bool = True) -> None:
     """Make a model that was just quantised, in place, fit to be trained on.
 
     On a CPU bitsandbytes would repack 4-bit weights when it first evaluates with them: with rounded scales, and so that no
-    gradient gets through, in the training after it either. And what stays plain is still a view of the weights' file,
-    which would be in memory whole. `compute` is what its layers are to compute in, where a file says another type.
+    gradient gets through, in the training after it either. And what stays plain may still be a view of the weights' file,
+    which would be in memory whole: if it is `mapped`, it is copied. `compute` is what its layers are to compute in, where a
+    file says another type.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.__dict__["support_avx512bf16_for_cpu"] = False
         if compute is not None and hasattr(module, "compute_dtype"):
             module.__dict__["compute_dtype"] = compute
-    for value in (*model.parameters(), *model.buffers()):
+    for value in (*model.parameters(), *model.buffers()) if mapped else ():
         if value.device.type == "cpu" and type(value).__name__ not in _by_weight_class():
             # A copy of its own, after which the mapped file can be let go.
             value.data = value.data.clone()

@@ -8,6 +8,7 @@ that is missing, left over or of another size in the bare model is refused by it
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from afina.backbone.coded import coded, reading_codes, released
 from afina.backbone.language_head import bare_language_model
 from afina.backbone.model_files import BUILT_IN, adapter_beside
 from afina.backbone.quantise import stored_precision
+from afina.backbone.read_apart import reading_apart
 from afina.errors import AfinaError, UsageError, nearest
 from afina.hub import local_only
 
@@ -202,16 +204,19 @@ def _refuse(
 def _from_pretrained(
     name: str, path: str, kind: Any, settings: Mapping[str, Any], trust_remote_code: bool
 ) -> tuple[Any, Any]:
+    # What is quantised while it is read is put on its device at once.
+    apart = reading_apart() if "device_map" in settings else nullcontext()
     try:
-        model, loading = kind.from_pretrained(
-            path,
-            **settings,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            local_files_only=local_only(path),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # a head's are for other classes, and the bare model's are refused above
-        )
+        with apart:
+            model, loading = kind.from_pretrained(
+                path,
+                **settings,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                local_files_only=local_only(path),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # a head's are for other classes, and the bare model's are refused above
+            )
     except Exception as error:  # a foreign file may make anything go wrong in there
         raise loading_error(name, error) from error
     # transformers finds an adapter beside the model and puts it on.

@@ -189,7 +189,7 @@ def _unpool(place: Place, values: dict[str, Tensor]) -> float:
     PEFT takes a group's mean times the number of groups, where A's numbers act on the sum. On layers that are no codes of
     GPTQ it pools nothing, and A has all inputs.
     """
-    width, size = place.site.width_in, place.config.get("qalora_group_size", 16)
+    width, size = place.site.width_in, int(place.config.get("qalora_group_size", 16))
     if not place.config.get("use_qalora") or values["lora_A.weight"].shape[-1:] == (width,):
         return 1.0
     if size < 1 or width % size:

@@ -65,7 +65,7 @@ class Update(Branch):
         a, b = self.factors()
         if a.shape[1] % size:
             return None
-        grouped = a.unflatten(1, (-1, size))
+        grouped = a.view(len(a), -1, size)
         # To the bit: the codes of a group have one zero, and what differs within it would be lost.
         if not bool((grouped == grouped[..., :1]).all()):
             return None

@@ -40,7 +40,7 @@ def pack_planes(codes: Tensor, bits: int) -> Tensor:
     filled = torch.zeros(length * parts, codes.shape[1], dtype=torch.int32, device=codes.device)
     filled[: len(codes)] = codes
     words = torch.zeros(length, codes.shape[1], dtype=torch.int32, device=codes.device)
-    for place, part in enumerate(reversed(filled.split(length))):
+    for place, part in enumerate(filled.view(parts, length, -1).flip(0)):
         words |= part << (step * place)
     return words.to(kind)
 
