@@ -65,7 +65,7 @@ class Asking:
         body = json.dumps({"model": model, "input": text}).encode()
         start = time.perf_counter()
         self.writer.write(
-            b"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            b"POST /v1/classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n" % len(body) + body
         )
         head = await self.reader.readuntil(b"\r\n\r\n")

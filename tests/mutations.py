@@ -162,7 +162,7 @@ FAULTS = (
           "test_server keys_see"),
     Fault("serve: another's row", "passes.py", "in zip(order, each, strict=True)", "in enumerate(each)",
           "test_encoders share_a_pass"),
-    Fault("serve: a row that stays", "serve/http/writing.py", "call.ends.callback(replies[-1].cancel)", "pass",
+    Fault("serve: a row that stays", "serve/http/writing.py", "call.ends.callback(call.replies[-1].cancel)", "pass",
           "test_completions goes_away"),
     Fault("serve: a version that stays", "serve/http/call.py", "self.ends.callback(self.house.shelf.give_back, version)",
           "pass", "test_server leave_memory"),

@@ -11,7 +11,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from afina.backbone.load import load_tokenizer
 from afina.data.rows import Rows
 from afina.data.templates.controls import named_in
+from afina.data.tokens import long_text
 from afina.data.tokens.as_text import control_ids, controls_for, text_ids
+from afina.data.tokens.long_text import beginnings, ending
 from afina.data.tokens.sequences import source_and_target
 from afina.data.tokens.tokenize import tokenize, tokenize_answers
 from afina.data.tokens.words import tokenize_words
@@ -121,6 +123,35 @@ def test_a_text_is_text(tokenizer: Any) -> None:
     assert first in tokenizer.convert_ids_to_tokens(prompt_tokens(tokenizer, f"a {first}", marks=False))
     assert named_in(tokenizer, f"a {first}") == first
     assert named_in(tokenizer, "plain words") is None
+
+
+def test_what_is_cut_off_of_a_long_text_is_not_read(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And changes no token: neither where words are parted, nor of one word, nor of spaces that are no tokens."""
+    many = "plain words here, x < y " * 70
+    texts = [many, many[::-1], "ab" * 700, "plain" + " " * 1500 + "x y", f"{'x' * 700} " * 2, "here"]
+
+    def read() -> list[Any]:
+        answers = [["plain", "x y"]] * len(texts)
+        kinds = (True,) if tokenizer.sep_token else (True, False)  # one with such a mark writes nothing on
+        made = [tokenize_answers(tokenizer, rows_of(texts), answers, 20, choices=2, apart=own) for own in kinds]
+        if not tokenizer.is_fast:
+            return made
+        words = [text.split() for text in texts]
+        labels = np.array([[0] * len(own) + [-100] * (max(map(len, words)) - len(own)) for own in words])
+        made.append(tokenize_words(tokenizer, Rows(texts, None, labels, words=words), 20))
+        return [
+            *made,
+            *(tokenize(tokenizer, rows_of(texts, text_pair=own), 20) for own in (None, texts[2:] + texts[:2])),
+        ]
+
+    shortened = read()
+    assert len(ending(tokenizer, many, 20)) < 1300
+    assert not tokenizer.is_fast or len(beginnings(tokenizer, [many], 20)[0]) < 1300
+    monkeypatch.setattr(long_text, "letters_of", lambda tokens: 1 << 30)
+    monkeypatch.setattr("afina.data.tokens.words.letters_of", lambda tokens: 1 << 30)
+    for one, whole in zip(shortened, read(), strict=True):
+        assert one.ids.tolist() == whole.ids.tolist() and one.offsets.tolist() == whole.offsets.tolist()
+        assert one.cut == whole.cut and one.labels.tolist() == whole.labels.tolist()
 
 
 def test_rows_of_every_task_are_text(tokenizer: Any) -> None:

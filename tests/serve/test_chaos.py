@@ -91,6 +91,7 @@ async def client(number: int, url: str, names: Names, requests: int) -> None:
                 await ask_wrongly(own, draw, names)
             elif name in LABELLERS:
                 found = await own.post("/v1/classify", json={"model": name, "input": PROMPT})
+                assert found.status_code == 200, found.text
                 names.sent[name] += 1
                 names.heard(name, found.json()["data"][0]["probabilities"])
             else:
@@ -112,12 +113,15 @@ async def write(own: httpx2.AsyncClient, draw: random.Random, name: str, names: 
     how = draw.random()
     names.sent[name] += 1
     if how < 0.4:
-        found = (await own.post("/v1/completions", json=body)).json()
+        response = await own.post("/v1/completions", json=body)
+        assert response.status_code == 200, response.text
+        found = response.json()
         names.tokens[name] += found["usage"]["completion_tokens"]
         names.heard(name, found["choices"][0]["text"])
         return
     async with own.stream("POST", "/v1/completions", json=body | {"stream": True}) as response:
         text = ""
+        assert response.status_code == 200, await response.aread()
         async for line in response.aiter_lines():
             if line.startswith("data: {"):
                 text += json.loads(line[6:])["choices"][0]["text"]

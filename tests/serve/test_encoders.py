@@ -14,8 +14,9 @@ import pytest
 import afina
 from afina.adapters.adapter import Adapter
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import EncodeRequest, Encoders, Gathering, reads_labels, reads_states
+from afina.serve.encoders import EncodeRequest, Encoders, Gathering
 from afina.serve.passes import EncoderPasses, Reader
+from afina.serve.readers import reads_labels, reads_states
 from served import save
 
 Loader = Callable[..., Path]

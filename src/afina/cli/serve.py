@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,7 +106,7 @@ def serve(
     # Said before anybody asks: an address that others reach without a key serves whoever finds it.
     if host not in ("127.0.0.1", "localhost", "::1") and not served.house.keys.guards:
         tell(words("Whoever reaches this address may ask: there is no key (--api-key, --keys)."))
-    _until_told(served)
+    _until_told(served, words, tell)
 
 
 def _indexes(given: Sequence[str]) -> dict[str, str]:
@@ -130,17 +130,26 @@ def _quiet(sentence: str) -> None:
     pass
 
 
-def _until_told(served: "Served") -> None:
-    """Wait until the server ends, which the first signal asks it to do and the second makes it."""
+def _until_told(served: "Served", words: "Words", tell: Callable[[str], None]) -> None:
+    """Wait until the server ends, which the first signal asks it to do and the second makes it.
+
+    Exits with 1 where a thread that owns the model died: whoever restarts what has failed is to restart it.
+    """
 
     def told(number: int, frame: object) -> None:
         served.ask_to_stop(at_once=served.house.draining)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, told)
+    code = 0
     while not served.wait(0.5):  # not without an end: a signal is looked at between two waits
-        pass
+        if not code and not served.house.draining and served.house.dead() is not None:
+            code = 1
+            tell(words("A thread that owns the model has died; the server ends, to be started again."))
+            served.ask_to_stop()
     if served.house.lingers:
         # A thread is still in the middle of a pass, and an interpreter that ends under it ends by a crash.
         sys.stdout.flush()
-        os._exit(0)
+        os._exit(code)
+    if code:
+        raise typer.Exit(code)

@@ -5,9 +5,10 @@ from typing import Any
 
 from afina.backbone.load import Backbone
 from afina.data.tokens.as_text import text_ids
+from afina.data.tokens.long_text import letters_of
 from afina.errors import AfinaError
 from afina.generation.batch import WritingBatch
-from afina.generation.rows import Piece, Request, Row
+from afina.generation.rows import Beginning, Piece, Request, Row
 from afina.generation.settings import GenerationSettings
 
 __all__ = ["encode_prompt", "prompt_tokens", "write"]
@@ -37,13 +38,20 @@ def encode_prompt(
 ) -> list[int]:
     """Return a prompt's tokens, all of which the backbone, or an adapter's `words`, have vectors for.
 
-    With `special` the names of control tokens in it, which a template writes, are those tokens; else they are text.
+    With `special` the names of control tokens in it, which a template writes, are those tokens; else they are text. Of a
+    text far beyond the context it is the `Beginning`, which is too long as well.
     """
     tokenizer = tokenizer or backbone.tokenizer
     # The tokenizer's padding and cutting are its state: one thread at a time.
     with backbone.turns.reading():
+        part = text[: letters_of(backbone.context)]
         apart = bool(backbone.anatomy.row.further)
-        tokens = prompt_tokens(tokenizer, text, marks=marks, apart=apart, special=special)
+        tokens = prompt_tokens(tokenizer, part, marks=marks, apart=apart, special=special)
+        if part != text:
+            # Few tokens for many letters, such as spaces: only all of it says how many.
+            if len(tokens) > backbone.context:
+                return Beginning(tokens)
+            tokens = prompt_tokens(tokenizer, text, marks=marks, apart=apart, special=special)
         backbone.check_tokens(tokens, "in the prompt", tokenizer, words)
         return tokens
 

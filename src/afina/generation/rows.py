@@ -14,6 +14,7 @@ from afina.generation.settings import GenerationSettings
 from afina.generation.text import TextStream
 
 __all__ = [
+    "Beginning",
     "ChosenToken",
     "Finish",
     "Piece",
@@ -54,6 +55,10 @@ class Written:
         return self.text
 
 
+class Beginning(list[int]):
+    """The first tokens of a prompt that is far too long, of which no more were read."""
+
+
 @dataclass(frozen=True)
 class Request:
     """Asks for an answer to a prompt (token ids) by an adapter, or by the bare model where the adapter is None."""
@@ -82,12 +87,13 @@ class Piece:
 class PromptTooLong(UsageError):
     """A prompt that leaves no room for an answer in the model's context."""
 
-    def __init__(self, place: str, tokens: int, most: int, context: int) -> None:
+    def __init__(self, place: str, prompt: Sequence[int], most: int, context: int) -> None:
+        self.most, self.tokens = most, f"{'more than ' if isinstance(prompt, Beginning) else ''}{len(prompt)}"
+        """The tokens that it has, and that it may have."""
         super().__init__(
-            f"{place} has {tokens} tokens and the model's {context} positions have room for {most} of them "
+            f"{place} has {self.tokens} tokens and the model's {context} positions have room for {most} of them "
             "and an answer; shorten it."
         )
-        self.tokens, self.most = tokens, most
 
 
 def longest_prompt(backbone: Backbone, adapter: Attachable | None) -> int:
@@ -130,7 +136,7 @@ class Row:
         if not len(prompt):
             raise UsageError(f"{name} is empty; the model needs a token to go on from.")
         if len(prompt) > place.prompt:
-            raise PromptTooLong(name, len(prompt), place.prompt, place.context)
+            raise PromptTooLong(name, prompt, place.prompt, place.context)
         self.request, self.settings = request, settings
         self.distribution = settings.distribution
         self.apart = place.apart

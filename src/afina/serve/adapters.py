@@ -28,6 +28,10 @@ class NoSuchAdapter(AfinaError):
     """Nothing of this name can be asked; where a folder has it, the sentence says what is wrong with that."""
 
 
+class _BeingWritten(NoSuchAdapter):
+    """A folder that changed each time that it was read."""
+
+
 class Does(NamedTuple):
     """Says what an adapter can be asked for, None where that is not known."""
 
@@ -154,7 +158,10 @@ class Shelf:
     def _see(self, name: str, folders: list[Path]) -> None:
         """Take up a name that stands in the folder; one that two adapters have stays with the one that had it first."""
         place = self._places.get(name)
-        if name == self.bases.name:
+        # Names go into answers, logs and terminals: what is no text there, or moves a cursor, is nobody's name.
+        if not name.isprintable():
+            self._say_once(f"{str(folders[0])!r} has a name that cannot be written and is not served; rename it.")
+        elif name == self.bases.name:
             self._say_once(f"{folders[0]} has the name of the base model and is not served; rename it.")
         # The one that had the name keeps it: a second folder must not change what a name stands for.
         elif len(folders) > 1 and (place is None or place.folder not in folders):
@@ -190,20 +197,34 @@ class Shelf:
             place.current.users += 1
             return place.current
 
+    def knows(self, name: str) -> bool:
+        """Return whether a name can be asked for; one that is new to it is looked for in the folder."""
+        if name not in self.names():
+            self.look()
+        return name in self.names()
+
     def take(self, name: str) -> Version:
         """Take the version that a name stands for now, to be given back; raises `NoSuchAdapter` where there is none."""
         if (there := self.ready(name)) is not None:
             return there
+        if not self.knows(name):
+            raise NoSuchAdapter(f"There is no model '{name}' here.")
         with self._loading:
-            if name not in self.names():
-                self.look()
             if (there := self.ready(name)) is not None:
                 return there
             with self._lock:
                 place = self._places.get(name)
                 if place is None or place.hidden:
                     raise NoSuchAdapter(f"There is no model '{name}' here.")
-            self._load(name, place)
+            try:
+                self._load(name, place)
+            except _BeingWritten:
+                # Until it stands still the name stands for what it did.
+                with self._lock:
+                    if place.current is None:
+                        raise
+                    place.current.users += 1
+                    return place.current
         return self.take(name)
 
     def give_back(self, version: Version) -> None:
@@ -268,7 +289,7 @@ class Shelf:
                 if stamp_of(place.folder) == stamp:
                     break
             if not left:
-                raise NoSuchAdapter(f"'{name}' is being written to; ask again when it is whole.")
+                raise _BeingWritten(f"'{name}' is being written to; ask again when it is whole.")
             time.sleep(_PAUSE)  # its files may be of two times
         with self._lock:
             before, place.problem = place.current, None

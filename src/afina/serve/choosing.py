@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from afina.errors import UsageError
 from afina.predictor.chooser import Chooser
+from afina.serve.encoders import parts_of
 from afina.tasks.predictions import Prediction
 
 __all__ = ["Chosen", "Question", "choose"]
 
 _SEQUENCES = 32
 """Texts with one of their answers each that go through the model at one time, while those who write wait."""
+_LETTERS, _TOKENS = 8192, 8192
+"""Letters of these, where it is more than one text, and tokens of a single text with all its answers."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,11 @@ class Question:
     def parts(self, answers: int) -> "list[Question]":
         """Return the same in parts that the model takes at one time, with so many answers to each text."""
         count = max(1, _SEQUENCES // answers)
-        slices = [slice(start, start + count) for start in range(0, len(self.texts), count)]
+        slices = [
+            slice(start, min(start + count, part.stop))
+            for part in parts_of(self.texts, self.pairs, _LETTERS // answers)
+            for start in range(part.start, part.stop, count)
+        ]
         return [
             Question(
                 self.texts[own], self.pairs and self.pairs[own], self.choices and self.choices[own], self.may_cut
@@ -54,6 +61,10 @@ def choose(chooser: Chooser, question: Question) -> Chosen:
     assert tokens is not None, "a request has a text at least"
     if tokens.cut and not question.may_cut:
         raise UsageError(f"{tokens.cut} of the texts are longer than the {chooser.longest} tokens that are read.")
+    if len(question.texts) == 1 and (read := int(tokens.offsets[-1])) > _TOKENS:
+        raise UsageError(
+            f"A text with each of its answers has {read:,} tokens, and {_TOKENS:,} are read at one time; give fewer answers."
+        )
     outputs = chooser.outputs(tokens, _SEQUENCES)
     predictions = chooser.task.predictions(question.texts, tokens, outputs, question.choices)
     return Chosen(predictions, int(tokens.offsets[-1]), tokens.cut)

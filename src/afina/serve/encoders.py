@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from queue import Empty
 from threading import Lock
 from typing import Any
@@ -15,64 +16,16 @@ from typing import Any
 import numpy as np
 
 from afina.adapters.adapter import Adapter
-from afina.backbone.load import Backbone
-from afina.data.tokens.tokenize import tokenize
 from afina.data.tokens.tokens import Tokens
-from afina.errors import UsageError
-from afina.predictor.predictor import Predictor, rows_of
 from afina.serve.owner import Owner
 from afina.serve.passes import EncoderPasses, Reader
+from afina.serve.readers import TextTooLong
+from afina.serve.reply import Closing
 
-__all__ = ["EncodeRequest", "Encoders", "Gathering", "TextTooLong", "reads_labels", "reads_states"]
+__all__ = ["EncodeRequest", "Encoders", "Gathering", "outputs_of", "parts_of"]
 
-_WHOLE = 1 << 30
-"""More tokens than a text has."""
-
-
-class TextTooLong(UsageError):
-    """Refuses a text that is longer than is read, where it is not to be cut."""
-
-    def __init__(self, tokens: int, most: int) -> None:
-        super().__init__(f"A text has {tokens} tokens, and the model takes {most}; shorten it.")
-
-
-def reads_labels(predictor: Predictor) -> Reader:
-    """Return what asks an adapter's head; raises `UsageError` for one that writes."""
-
-    def read(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
-        tokens: Tokens | None = predictor.read(texts, pairs, None)  # type: ignore[attr-defined]
-        assert tokens is not None, "a request has a text at least"
-        return tokens
-
-    def whole(texts: Sequence[Any], pairs: Sequence[str] | None) -> Tokens:
-        return predictor.task.tokenize(predictor.tokenizer, rows_of(texts, pairs), _WHOLE)
-
-    pooling, task = "mean" if predictor.task.embeds else None, predictor.task
-    # Tasks that read a text as it stands, and adapters with the base's tokenizer, make the same tokens of it.
-    alike = _alike(predictor.backbone, predictor) if task.reads_plainly else None
-    return Reader(predictor.backbone, predictor.adapter, pooling, read, whole, predictor.longest, alike)
-
-
-def reads_states(predictor: Predictor | None, backbone: Backbone, pooling: str) -> Reader:
-    """Return what makes vectors of texts, with an adapter or by the bare model."""
-    tokenizer = backbone.tokenizer if predictor is None else predictor.tokenizer
-    words, most = (0, backbone.context) if predictor is None else (predictor.adapter.words, predictor.longest)
-
-    def cut(texts: Sequence[Any], pairs: Sequence[str] | None, longest: int) -> Tokens:
-        # Whole or cut, it is the same tokenizer and the same check.
-        tokens = tokenize(tokenizer, rows_of(texts, pairs), longest)
-        backbone.check_tokens([tokens.ids.max(initial=0)], "in a text", tokenizer, words)
-        return tokens
-
-    adapter = None if predictor is None else predictor.adapter
-    return Reader(
-        backbone, adapter, pooling, lambda texts, pairs: cut(texts, pairs, most),
-        lambda texts, pairs: cut(texts, pairs, _WHOLE), most, None if predictor is None else _alike(backbone, predictor),
-    )  # fmt: skip
-
-
-def _alike(backbone: Backbone, predictor: Predictor) -> Hashable:
-    return id(backbone), id(predictor.tokenizer), predictor.longest, predictor.adapter.words
+_LETTERS = 1 << 16
+"""Letters that are read between two passes: some hundredths of a second."""
 
 
 @dataclass(eq=False)
@@ -105,12 +58,35 @@ class EncodeRequest:
             self.error = error
             self.done(self)
 
+    @property
+    def read(self) -> Tokens:
+        """Return the texts' tokens; only of a request that has its answer."""
+        assert self.tokens is not None, "who is done was read"
+        return self.tokens
+
     def outputs(self) -> np.ndarray:
         """Return what was said of all rows: (N, K), or of all words one after another."""
         each = [self._parts[row] for row in range(len(self.texts))]
-        assert self.tokens is not None, "who is done was read"
-        together: np.ndarray = np.concatenate(each) if self.tokens.by_word else np.stack(each)
+        together: np.ndarray = np.concatenate(each) if self.read.by_word else np.stack(each)
         return together
+
+
+def outputs_of(asks: Sequence[EncodeRequest]) -> np.ndarray:
+    """Return what was said of all rows of several requests, one after another."""
+    together: np.ndarray = np.concatenate([ask.outputs() for ask in asks])
+    return together
+
+
+def parts_of(texts: Sequence[Any], pairs: Sequence[str] | None, most: int = _LETTERS) -> list[slice]:
+    """Cut texts into parts of at most so many letters, or of one text, so that many long ones hold up nobody else's."""
+    parts, start, letters = list[slice](), 0, 0
+    for place, text in enumerate(texts):
+        more = len(text) + (len(pairs[place]) if pairs is not None else 0)
+        if letters + more > most and place > start:
+            parts.append(slice(start, place))
+            start, letters = place, 0
+        letters += more
+    return [*parts, slice(start, len(texts))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +144,9 @@ class Encoders(Owner):
         """Put a request into the inbox; whoever calls sees to it that there are not too many."""
         self._count(len(ask.texts))
         self._inbox.put(ask)
+        # The thread may have ended since it was asked for.
+        if self.is_over:
+            self._turn_away()
 
     def _count(self, rows: int) -> None:
         with self._counting:  # both who asks and who answers count
@@ -184,8 +163,11 @@ class Encoders(Owner):
         self._unread.append(thing)
 
     def _read(self) -> None:
-        """Make tokens of what came: in one call for all texts that are read alike, which takes as long as for one."""
-        unread, self._unread = self._unread, []
+        """Make tokens of what came first: in one call for all texts that are read alike, which takes as long as for one."""
+        # What is beyond as many letters is read behind the next pass.
+        sizes = accumulate(sum(map(len, ask.texts)) for ask in self._unread)
+        count = 1 + sum(size <= _LETTERS for size in sizes)
+        unread, self._unread = self._unread[:count], self._unread[count:]
         groups: dict[Hashable, list[EncodeRequest]] = {}
         for ask in unread:
             if ask.cancelled:
@@ -222,10 +204,9 @@ class Encoders(Owner):
     def _read_alone(self, ask: EncodeRequest) -> None:
         try:
             ask.tokens = ask.reader.read(ask.texts, ask.pairs)
-            # Read once more with nothing cut, to say how long it is.
+            # Read once more and further, to say how long it is.
             if ask.tokens.cut and not ask.may_cut:
-                lengths = ask.reader.whole(ask.texts, ask.pairs).lengths
-                raise TextTooLong(int(lengths.max()), ask.reader.most)
+                raise TextTooLong(ask.reader.whole(ask.texts, ask.pairs), ask.reader.most)
         except Exception as error:  # what is wrong with one request is no fault of the others
             self._count(-len(ask.texts))
             ask.fail(error)
@@ -239,8 +220,17 @@ class Encoders(Owner):
         return not (self._waiting or self._unread)
 
     def close(self) -> None:
-        """Leave the models as they were."""
+        """Leave the models as they were, and tell those who wait that nobody answers."""
         self._passes.close()
+        for ask in {id(own): own for own in (*self._unread, *(row.ask for row in self._waiting))}.values():
+            ask.fail(Closing())
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        with suppress(Empty):
+            while True:
+                if isinstance(thing := self._inbox.get_nowait(), EncodeRequest):
+                    thing.fail(Closing())
 
     def gather(self) -> None:
         """Take what is there; where nothing waited, give others a moment to come too."""

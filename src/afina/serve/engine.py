@@ -217,6 +217,7 @@ class Engine:
         self._do_work()
         self._drop_ended()
         self._admit()
+        pieces: list[tuple[Row, Piece]] | None = None
         if self._replies:
             try:
                 pieces = self._batch.turn()
@@ -224,9 +225,10 @@ class Engine:
                 # What a pass left half done is nobody's answer; the engine goes on with those that wait.
                 self._batch.clear()
                 self._end([*self._replies.values()], "error", f"{type(error).__name__}: {error}")
-            else:
-                self._give(pieces)
+        # Before anybody is told: whoever has an answer finds its room free.
         self.kept_bytes = self._batch.kept_bytes
+        if pieces is not None:
+            self._give(pieces)
         self._let_go()
 
     def _do_work(self) -> None:

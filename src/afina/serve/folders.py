@@ -1,14 +1,15 @@
 """Find adapters by name in folders: each alone, in a run's folder, or in a study's."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from afina.errors import UsageError
 
 __all__ = ["Stamp", "adapters_in", "named_in", "stamp_of"]
 
-Stamp = tuple[tuple[str, int, int, int], ...]
-"""The name, size, time of writing and inode of each file in a folder."""
+Stamp = tuple[tuple[str, int, int, int, int], ...]
+"""The name, size, times of writing and of any change, and inode of each file in a folder."""
 
 
 def adapters_in(paths: list[Path], exported: Callable[[Path], bool] = lambda path: False) -> dict[str, Path]:
@@ -51,14 +52,20 @@ def named_in(folder: Path) -> dict[str, list[Path]]:
 
 def _places(folder: Path) -> Iterator[Path]:
     for inside in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if inside.name.startswith(".") or not inside.is_dir():
-            continue  # what begins with a dot is still being written
-        if is_adapter(inside):
-            yield inside
-        elif is_adapter(inside / "adapter"):
-            yield inside / "adapter"
-        elif inside.name == "runs":
-            yield from (own / "adapter" for own in sorted(inside.iterdir()) if is_adapter(own / "adapter"))
+        # One that nobody may look into keeps no other from being found.
+        with suppress(PermissionError):
+            yield from _within(inside)
+
+
+def _within(inside: Path) -> Iterator[Path]:
+    if inside.name.startswith(".") or not inside.is_dir():
+        return  # what begins with a dot is still being written
+    if is_adapter(inside):
+        yield inside
+    elif is_adapter(inside / "adapter"):
+        yield inside / "adapter"
+    elif inside.name == "runs":
+        yield from (own / "adapter" for own in sorted(inside.iterdir()) if is_adapter(own / "adapter"))
 
 
 def name_of(folder: Path) -> str:
@@ -77,12 +84,17 @@ def is_adapter(path: Path) -> bool:
 def stamp_of(folder: Path) -> Stamp:
     """Return what tells a folder's contents from those that it had before, without reading them."""
     files = []
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+    try:
+        there = sorted(folder.iterdir()) if folder.is_dir() else []
+    except PermissionError:
+        there = []  # whoever wants to read it is told
+    for file in there:
         try:
             state = file.stat()
         except FileNotFoundError:
             continue  # gone since the folder was listed
         if file.is_file():
-            # The inode too: a file that was replaced within one tick of the clock has another.
-            files.append((file.name, state.st_size, state.st_mtime_ns, state.st_ino))
+            # The inode too: a file that was replaced within one tick of the clock has another. And the time of any change:
+            # a copy that keeps the time of writing is as large as what it replaces, and as old where both are 0.
+            files.append((file.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
     return tuple(files)

@@ -16,6 +16,8 @@ class Owner:
         self.beat = time.monotonic()
         """Time at which the last turn began, by `time.monotonic()`."""
         self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self.is_over = False
+        """True if the thread takes nothing out of the inbox any more."""
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -33,7 +35,7 @@ class Owner:
     @property
     def alive(self) -> bool:
         """Return whether the thread is there; whether it takes turns `ping` tells."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self.is_over
 
     def ping(self) -> "Future[None]":
         """Return what is done when the thread comes to it."""
@@ -83,4 +85,5 @@ class Owner:
                 if not self.idle():
                     self.turn()
         finally:
+            self.is_over = True
             self.close()

@@ -30,10 +30,10 @@ class Busy(AfinaError):
 
 
 class Closing(AfinaError):
-    """An engine that takes no more requests."""
+    """An engine, or what reads texts, that takes no more requests."""
 
     def __init__(self) -> None:
-        super().__init__("The engine is closing and takes no more requests.")
+        super().__init__("What answers is closing and takes no more requests.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ PORTUGUESE = {
     "{count} adapter": "{count} adaptador",
     "{count} adapters": "{count} adaptadores",
     "{base} and {adapters} at {url} (a page to try them; programs ask at {url}/v1)": "{base} e {adapters} em {url} (uma página para experimentá-los; programas perguntam em {url}/v1)",
+    "A thread that owns the model has died; the server ends, to be started again.": "Uma thread que tem o modelo morreu; o servidor termina, para ser iniciado de novo.",
     "Whoever reaches this address may ask: there is no key (--api-key, --keys).": "Quem alcança este endereço pode perguntar: não há chave (--api-key, --keys).",
 }
 
@@ -14,6 +15,7 @@ SERVED = {
     "{name} is loaded: {method}, {task}.": "{name} está carregado: {method}, {task}.",
     "{name} is no longer there.": "{name} não está mais lá.",
     "{folder} has the name of the base model and is not served; rename it.": "{folder} tem o nome do modelo de base e não é servido; mude o nome.",
+    "{folder} has a name that cannot be written and is not served; rename it.": "{folder} tem um nome que não se pode escrever e não é servido; mude o nome.",
     "{both} are both called {name}, and neither is served; rename one.": "{both} se chamam ambos {name}, e nenhum é servido; mude o nome de um.",
     "{name} names no base model, and is taken for one of {base}.": "{name} não diz de que modelo de base é, e é tomado por um de {base}.",
     "{folder} cannot be loaded: {why}": "{folder} não pode ser carregado: {why}",

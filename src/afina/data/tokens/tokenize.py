@@ -7,6 +7,7 @@ import numpy as np
 
 from afina.data.rows import Rows
 from afina.data.tokens.as_text import AS_TEXT, ids_as_text, text_ids
+from afina.data.tokens.long_text import beginnings, ending
 from afina.data.tokens.tokens import AnswerTokens, LabelledTokens, PassageTokens
 from afina.errors import UsageError
 
@@ -22,8 +23,12 @@ def tokenize(tokenizer: Any, rows: Rows, max_length: int) -> LabelledTokens:
     # Some thousand at a time: the tokenizer's own results are many times as large as the tokens.
     for start in range(0, len(rows), 5000):
         part = slice(start, start + 5000)
-        pairs = (rows.text_pair[part],) if rows.text_pair is not None else ()
-        encoded = tokenizer(rows.text[part], *pairs, truncation=True, max_length=max_length, padding=False, **AS_TEXT)
+        columns = [rows.text] if rows.text_pair is None else [rows.text, rows.text_pair]
+
+        # What is cut off of a pair is kept by the library as often as its texts have pieces, the one's times the other's.
+        beyond = None if rows.text_pair is None else 8 * max_length
+        given = [beginnings(tokenizer, own[part], max_length, beyond=beyond) for own in columns]
+        encoded = tokenizer(*given, truncation=True, max_length=max_length, padding=False, **AS_TEXT)
         encodings = encoded.encodings
         for encoding, row_ids in zip(encodings, ids_as_text(tokenizer, encodings), strict=True):
             # A tokenizer that adds no marks makes nothing of a blank text; one token stands for it.
@@ -58,6 +63,7 @@ def tokenize_answers(
 
     start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
     for number, (text, row_answers) in enumerate(zip(rows.text, answers, strict=True), start=1):
+        text = ending(tokenizer, text, max_length)
         question = encode(text)
         # Together, as a word behind a space has other tokens than alone.
         for answer in row_answers:

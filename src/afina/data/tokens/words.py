@@ -7,6 +7,7 @@ import numpy as np
 
 from afina.data.rows import Rows
 from afina.data.tokens.as_text import AS_TEXT, ids_as_text
+from afina.data.tokens.long_text import letters_of
 from afina.data.tokens.tokens import IGNORED, TaggedTokens
 from afina.errors import UsageError
 
@@ -39,7 +40,9 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
     cut = 0
     assert rows.words is not None
     for start in range(0, len(rows), 5000):
-        words = rows.words[start : start + 5000]
+        # Each word is a token at least, so that no more of them, nor of a word's letters, can be read.
+        first, letters = max_length + 1, letters_of(max_length)
+        words = [[word[:letters] for word in own[:first]] for own in rows.words[start : start + 5000]]
         given = [[own[0], *(f" {word}" for word in own[1:])] if spaced else list(own) for own in words]
         encodings = encode(given)
         for index, encoding in enumerate(encodings):
@@ -54,10 +57,10 @@ def tokenize_words(tokenizer: Any, rows: Rows, max_length: int) -> TaggedTokens:
         for encoding, row_ids, labels in read:
             of_word = np.array([-1 if word is None else word for word in encoding.word_ids] or [-1])
             # Where the word's number changes a word begins.
-            first = (of_word >= 0) & (np.diff(of_word, prepend=-1) != 0)
+            begins = (of_word >= 0) & (np.diff(of_word, prepend=-1) != 0)
             ids.append(np.array(row_ids or [tokenizer.pad_token_id], dtype=np.int32))
             segments.append(np.array(encoding.type_ids or [0], dtype=np.int8))
-            targets.append(np.where(first, labels[of_word], IGNORED).astype(np.int32))
+            targets.append(np.where(begins, labels[of_word], IGNORED).astype(np.int32))
             cut += bool(encoding.overflowing)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
     return TaggedTokens(

@@ -91,7 +91,8 @@ class ChatCompletions(ServerEndpoint):
         ground = await grounded(call, *who, messages, most)
         replies: list[StreamedReply] = []
         if ground is None or ground.prompt is not None:
-            replies = begin(call, body, who, [messages if ground is None else ground.prompt.messages], most, log)  # type: ignore[union-attr]
+            given = messages if ground is None else ground.prompt.messages  # type: ignore[union-attr]
+            replies = await begin(call, body, who, [given], most, log)
         if body.stream:
             return streamed(call, _events(call, body, replies, ground))
         return await _whole(call, body, replies, ground)

@@ -7,11 +7,11 @@ from pydantic import Field
 from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
 from afina.serve.choosing import Question
-from afina.serve.encoders import EncodeRequest, reads_labels
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import Refusal, wrong
+from afina.serve.readers import reads_labels
 
 __all__ = ["Classify", "labelling"]
 
@@ -56,9 +56,10 @@ class Classify(ServerEndpoint):
         else:
             if body.choices is not None:
                 raise wrong(f"{body.model} has labels of its own; it takes no choices.", "choices")
-            ask = await call.read(reads_labels(labeller), texts, pairs)
-            predictions = list(labeller.task.predictions(texts, ask.tokens, ask.outputs()))  # type: ignore[arg-type]
-            cut = _cut(ask)
+            asks = await call.read(reads_labels(labeller), texts, pairs)
+            each = [(ask.texts, ask.read, ask.outputs()) for ask in asks]
+            predictions = [one for own in each for one in labeller.task.predictions(*own)]
+            cut = sum(ask.read.cut for ask in asks)
         # In the texts' order, whatever the passes were.
         data = [{"index": place, **one.shown(body.at_least).answer} for place, one in enumerate(predictions)]
         return {
@@ -94,9 +95,3 @@ def _answers(chooser: Chooser, body: ClassifyBody, texts: int) -> list[list[str]
         if not all(answer.strip() for answer in answers) or len(set(answers)) < len(answers):
             raise wrong(f"The answers of text {place + 1} are not all different, or one of them is empty.", "choices")
     return each
-
-
-def _cut(ask: EncodeRequest) -> int:
-    """Return how many texts were longer than is read and were cut, as in training."""
-    assert ask.tokens is not None, "who is done was read"
-    return ask.tokens.cut

@@ -53,7 +53,7 @@ class Completions(ServerEndpoint):
             raise wrong(f"That is more than {call.house.limits.texts} answers for one request; split it.", "prompt")
         most = body.max_tokens or 16  # OpenAI's
         who = await who_writes(call, body)
-        replies = begin(call, body, who, prompts, most, body.logprobs, special=body.special)
+        replies = await begin(call, body, who, prompts, most, body.logprobs, special=body.special)
         if body.stream:
             return streamed(call, _events(call, body, replies))
         return await _whole(call, body, replies)

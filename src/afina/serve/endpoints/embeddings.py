@@ -8,12 +8,13 @@ from pydantic import Field
 
 from afina.adapters.format import Base
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import reads_states
+from afina.serve.encoders import outputs_of
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
 from afina.serve.passes import Reader
+from afina.serve.readers import reads_states
 
 __all__ = ["Embeddings", "reading", "unit"]
 
@@ -44,8 +45,7 @@ class Embeddings(ServerEndpoint):
         # A model's width is what it is: cut vectors would be others.
         if body.dimensions not in (None, width):
             raise wrong(f"The vectors have {width} numbers and are not shortened.", "dimensions")
-        ask = await call.read(reader, texts, may_cut=False)
-        vectors = unit(ask.outputs())
+        vectors = unit(outputs_of(await call.read(reader, texts, may_cut=False)))
         data = [
             {"object": "embedding", "index": place, "embedding": _written(own, body.encoding_format)}
             for place, own in enumerate(vectors)

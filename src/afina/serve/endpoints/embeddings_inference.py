@@ -6,13 +6,14 @@ from pydantic import Field
 
 from afina.predictor.chooser import Chooser
 from afina.serve.choosing import Question
-from afina.serve.encoders import reads_labels
+from afina.serve.encoders import outputs_of
 from afina.serve.endpoints.classify import labelling
 from afina.serve.endpoints.embeddings import reading, unit
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
+from afina.serve.readers import reads_labels
 
 __all__ = ["Embed", "EmbedUnder", "Predict", "PredictUnder"]
 
@@ -64,10 +65,9 @@ class Predict(ServerEndpoint):
             for part in await call.choose(labeller, Question(texts, pairs, None, may_cut=body.truncate)):
                 scores += [list((one.probabilities or {}).values()) for one in part.predictions]
         else:
-            ask = await call.read(reads_labels(labeller), texts, pairs, may_cut=body.truncate)
-            outputs = ask.outputs()
-            assert ask.tokens is not None, "who is done was read"
-            scores = list(outputs if body.raw_scores else labeller.task.decode_rows(ask.tokens, outputs).scores)
+            for ask in await call.read(reads_labels(labeller), texts, pairs, may_cut=body.truncate):
+                outputs = ask.outputs()
+                scores += list(outputs if body.raw_scores else labeller.task.decode_rows(ask.read, outputs).scores)
         labelled = [
             sorted(
                 ({"label": str(label), "score": float(score)} for label, score in zip(names, one, strict=True)),
@@ -106,8 +106,7 @@ class Embed(ServerEndpoint):
         texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
         predictor = await call.model(cls.named(call, body.model))
         reader = reading(call, predictor, "mean")
-        ask = await call.read(reader, texts, may_cut=body.truncate)
-        vectors = ask.outputs()
+        vectors = outputs_of(await call.read(reader, texts, may_cut=body.truncate))
         listed: list[Any] = (unit(vectors) if body.normalize else vectors).tolist()
         return listed
 

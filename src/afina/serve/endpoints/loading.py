@@ -1,6 +1,6 @@
 """Load and unload adapters while the server runs, as vLLM has it; for an admin's key alone."""
 
-import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,11 +52,8 @@ class LoadAdapter(ServerEndpoint):
                 "lora_name",
             )
         try:
-            loading = asyncio.get_running_loop().run_in_executor(
-                None, shelf.put, body.lora_name, Path(path).expanduser()
-            )
-            # Shielded: a client that leaves does not stop a loading in the middle.
-            await asyncio.shield(loading)
+            folder = Path(path).expanduser()
+            await call.house.loaded(partial(shelf.put, body.lora_name, folder))
         except (UsageError, NoSuchAdapter) as error:
             raise wrong(str(error), "lora_path") from None
         except (OSError, RuntimeError) as error:  # a name too long, a home that is nobody's

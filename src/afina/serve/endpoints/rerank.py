@@ -7,12 +7,13 @@ from pydantic import Field
 
 from afina.errors import nearest
 from afina.predictor.predictor import Predictor
-from afina.serve.encoders import reads_labels
+from afina.serve.encoders import outputs_of
 from afina.serve.endpoints.embeddings import reading, unit
 from afina.serve.http.bodies import Body, Name, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
+from afina.serve.readers import reads_labels
 
 __all__ = ["Rerank"]
 
@@ -41,14 +42,13 @@ class Rerank(ServerEndpoint):
         predictor = await call.model(body.model)
         if predictor is None or predictor.task.embeds:
             reader = reading(call, predictor, "mean")
-            ask = await call.read(reader, [body.query, *documents], may_cut=False)
-            first, *others = unit(ask.outputs())
+            first, *others = unit(outputs_of(await call.read(reader, [body.query, *documents], may_cut=False)))
             # Of length 1, so that the product is the cosine.
             scores, by = (np.stack(others) @ first).tolist(), "cosine"
         else:
             label = _scored(predictor, body)
-            ask = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
-            predictions = predictor.task.predictions([], ask.tokens, ask.outputs())  # type: ignore[arg-type]
+            asks = await call.read(reads_labels(predictor), [body.query] * len(documents), documents, may_cut=False)
+            predictions = [one for ask in asks for one in predictor.task.predictions([], ask.read, ask.outputs())]
             scores = [own.label if label is None else (own.probabilities or {})[label] for own in predictions]
             by = label or "number"
         # A stable sort, so that equal scores keep the order in which they were sent.

@@ -6,6 +6,8 @@ import re
 import secrets
 import time
 import traceback
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from afina.serve.http.bodies import as_body, as_json
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ENDPOINTS, ServerEndpoint
+from afina.serve.http.events import GONE
 from afina.serve.http.house import House
 from afina.serve.http.refusals import Refusal, wrong
 
@@ -72,7 +75,7 @@ class _Door:
         except Refusal as refusal:
             response, status, code = _refused(refusal, number), refusal.status, refusal.code
         except (ClientDisconnect, asyncio.CancelledError):
-            response, status, code = Response(status_code=_GONE), _GONE, "client_gone"
+            response, status, code = Response(status_code=_GONE), _GONE, GONE
         except Exception:  # a fault of ours: its trace is for whoever runs the server, never for whoever asks
             self.house.shelf.tell(f"Request {number} failed:\n{traceback.format_exc()}")
             fault = Refusal(500, "Something went wrong here; the server's log has it.", "internal", kind="server_error")
@@ -86,6 +89,9 @@ class _Door:
         finally:
             if call is not None:
                 call.ends.close()
+                # Of a stream that began well it is known only now.
+                code = code or call.problem
+                status = _GONE if code == GONE else status
             self.house.meters.running.dec()
             self._write(request, call, number, (status, code, time.monotonic() - began))
 
@@ -94,6 +100,11 @@ class _Door:
         house, endpoint = self.house, self.endpoint
         caller = None
         if not endpoint.unguarded:
+            # A page of another site may have its own name lead here, and would read the answers as its own. Where no key
+            # keeps it out, the name does, which the browser sends as it stands.
+            if house.is_local and not house.keys.guards and not _is_here(request.headers.get("host", "")):
+                what = "Without a key only localhost and addresses are answered; give it one, or have a proxy say so as Host."
+                raise Refusal(421, what, "wrong_host")
             caller = house.keys.who(request.headers.get("authorization"))
             # Without any key everybody may do what is free, and an admin's work is nobody's.
             if endpoint.admin and not (caller.admin or (endpoint.free and not house.keys.guards)):
@@ -170,6 +181,8 @@ class _Door:
         # Only what was answered: a refusal takes no time that anybody plans with.
         if call is not None and adapter and code is None:
             house.meters.seconds.labels(adapter).observe(seconds)
+        # What was read and written, whoever waited for its end.
+        if call is not None and adapter:
             house.meters.tokens_in.labels(adapter).inc(call.tokens_in)
             house.meters.tokens_out.labels(adapter).inc(call.tokens_out)
             house.meters.rows.labels(adapter).inc(call.rows)
@@ -185,6 +198,14 @@ class _Door:
             request=number, method=request.method, path=self.endpoint.name, status=status, error=code,
             seconds=round(seconds, 4), client=request.client.host if request.client else None, **more,
         )  # fmt: skip
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a request's Host is this machine's own name or an address, which leads nowhere else."""
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    with suppress(ValueError):
+        return bool(ip_address(name.strip("[]")))
+    return name == "localhost" or name.endswith(".localhost")
 
 
 async def _gone(receive: Receive) -> None:

@@ -17,13 +17,14 @@ from afina.predictor.predictor import Predictor
 from afina.serve.adapters import NoSuchAdapter, Shelf, Version
 from afina.serve.choosing import Chosen, Question, choose
 from afina.serve.documents import DocumentSettings
-from afina.serve.encoders import EncodeRequest, TextTooLong
+from afina.serve.encoders import EncodeRequest, parts_of
 from afina.serve.engine import Engine
 from afina.serve.http.house import House
 from afina.serve.http.keys import Caller
 from afina.serve.http.refusals import Refusal, busy, no_model, not_here, wrong
 from afina.serve.passes import Reader
-from afina.serve.reply import Closing
+from afina.serve.readers import TextTooLong
+from afina.serve.reply import Closing, StreamedReply
 
 __all__ = ["Call"]
 
@@ -43,11 +44,14 @@ class Call:
     documents: DocumentSettings | None = None
     """The documents from which the model answers, once it is known."""
     tokens_in: int = 0
-    tokens_out: int = 0
     rows: int = 0
     finish: str | None = None
     first: float | None = None
     """Seconds to the first token."""
+    problem: str | None = None
+    """The code of what broke an answer off that had begun."""
+    replies: list[StreamedReply] = field(default_factory=list)
+    """The answers that are written for it."""
     texts: Any = None
     """The texts asked, if the log should have them."""
     ends: ExitStack = field(default_factory=ExitStack)
@@ -57,6 +61,11 @@ class Call:
     def deadline(self) -> float:
         """Return when it has to be answered, by the monotonic clock."""
         return self.began + self.house.limits.deadline
+
+    @property
+    def tokens_out(self) -> int:
+        """Return how many tokens were written, those of answers that nobody waited for to the end among them."""
+        return sum(len(reply.row.tokens) for reply in self.replies)
 
     async def model(self, name: str) -> Predictor | None:
         """Hold to the end of the request the adapter that a name stands for now; return it, None for the base.
@@ -80,8 +89,10 @@ class Call:
         shelf = self.house.shelf
         if (there := shelf.ready(name)) is not None:
             return there
-        # Shielded, as a thread cannot be stopped: the load ends in any case, and others may be waiting for it.
-        loading = asyncio.get_running_loop().run_in_executor(None, shelf.take, name)
+        # Not behind what loads: that a name is not there is known at once.
+        if not await asyncio.to_thread(shelf.knows, name):
+            raise not_here(name)
+        loading = asyncio.ensure_future(self.house.loaded(partial(shelf.take, name)))
         try:
             return await asyncio.shield(loading)
         except NoSuchAdapter as error:
@@ -92,12 +103,22 @@ class Call:
 
     async def read(
         self, reader: Reader, texts: Sequence[Any], pairs: Sequence[str] | None = None, *, may_cut: bool = True
+    ) -> list[EncodeRequest]:
+        """Return what is said of texts, part by part.
+
+        Raises `Refusal` where there are too many, or one is wrong or not to be cut.
+        """
+        self._check(texts, pairs, self.house.encoders.rows_waiting)
+        parts = parts_of(texts, pairs)
+        # Part by part: others' texts are read between two of them, and nothing goes on for whoever has left.
+        return [await self._read(reader, texts[own], pairs and pairs[own], may_cut=may_cut) for own in parts]
+
+    async def _read(
+        self, reader: Reader, texts: Sequence[Any], pairs: Sequence[str] | None, *, may_cut: bool
     ) -> EncodeRequest:
-        """Return what is said of texts; raises `Refusal` where there are too many, or one is wrong or not to be cut."""
         encoders = self.house.encoders
         if not encoders.alive:
             raise _not_running()
-        self._check(texts, pairs, encoders.rows_waiting)
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         hand_over = self.house.handover()
 
@@ -118,6 +139,9 @@ class Call:
         limits = self.house.limits
         if not texts:
             raise wrong("There is no text.", "input")
+        # Counted over all texts, of which later only parts are looked at.
+        if (empty := next((place for place, text in enumerate(texts, 1) if not str(text).strip()), None)) is not None:
+            raise wrong(f"Text {empty} of {len(texts)} is empty.", "input")
         if len(texts) > limits.texts:
             raise wrong(f"There are {len(texts):,} texts, and a request takes {limits.texts:,}; split them.", "input")
         if pairs is not None and len(pairs) != len(texts):
@@ -128,8 +152,10 @@ class Call:
 
     async def engine(self) -> Engine:
         """Return what writes here; raises `Refusal` where the base writes nothing."""
+        if (there := self.house.writer) is not None:
+            return there
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, self.house.engine)
+            return await self.house.loaded(self.house.engine)
         except WritesNothing:
             name = self.house.bases.name
             raise wrong(
@@ -166,14 +192,15 @@ class Call:
         return chosen
 
     def _checked(self, ask: EncodeRequest) -> EncodeRequest:
+        if isinstance(ask.error, Closing):
+            raise _not_running()
         if isinstance(ask.error, TextTooLong):
             raise wrong(str(ask.error), "input", "context_length_exceeded")
         if isinstance(ask.error, UsageError):
             raise wrong(str(ask.error), "input")
         if ask.error is not None:
             raise ask.error
-        assert ask.tokens is not None, "who is done was read"
-        self.tokens_in += int(ask.tokens.offsets[-1])
+        self.tokens_in += int(ask.read.offsets[-1])
         self.rows += len(ask.texts)
         return ask
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from afina.errors import AfinaError, UsageError
@@ -91,8 +92,9 @@ async def grounded(
     writer = predictor if predictor is not None else BareWriter.on(engine.backbone)
     turns = [_as_read(turn) for turn in before]
     try:
-        prompt = build_prompt(
-            writer, question, searched.found.hits, GenerationSettings(max_new_tokens=most), before=turns
+        settled = GenerationSettings(max_new_tokens=most)
+        prompt = await call.house.read(
+            partial(build_prompt, writer, question, searched.found.hits, settled, before=turns)
         )
     except UsageError as error:
         raise wrong(str(error), "messages", "context_length_exceeded") from None

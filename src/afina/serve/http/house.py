@@ -4,10 +4,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from afina.adapters.format import Base
 from afina.errors import UsageError
@@ -24,6 +25,8 @@ from afina.serve.http.meters import Meters, process_bytes
 from afina.serve.reply import Closing
 
 __all__ = ["House", "ServeLimits"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class House:
     meters: Meters = field(default_factory=Meters)
     draining: bool = False
     """True if it takes no more requests."""
+    is_local: bool = False
+    """True if only this machine reaches it."""
     choosing: int = 0
     """Texts that wait for an adapter which chooses among answers; the loop that answers requests counts them."""
 
@@ -78,6 +83,11 @@ class House:
         self._engine: Engine | None = None
         self._handover: Handover | None = None
         self._making = threading.Lock()
+        # A thread each: adapters that load for seconds and prompts that are long hold up none of the other kind, and never
+        # the loop that answers.
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="afina-loading")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="afina-reading")
+        self._works: set[Future[Any]] = set()
         self.shelf.freed = self._freed
         self._watcher = threading.Thread(target=self._watch, name="afina-watch", daemon=True)
         meters = self.meters
@@ -102,12 +112,31 @@ class House:
                 self.meters.follow(self._engine.counters)
             return self._engine
 
+    async def loaded(self, work: Callable[[], _T]) -> _T:
+        """Return what loading gives, behind what loads already; it goes on where nobody waits for it any more."""
+        return await asyncio.shield(self._done_on(self._loading, work))
+
+    async def read(self, work: Callable[[], _T]) -> _T:
+        """Return what the reading of a prompt gives, behind those that are being read."""
+        return await self._done_on(self._reading, work)
+
+    def _done_on(self, pool: ThreadPoolExecutor, work: Callable[[], _T]) -> "asyncio.Future[_T]":
+        doing = pool.submit(work)
+        self._works.add(doing)
+        doing.add_done_callback(self._works.discard)
+        return asyncio.wrap_future(doing)
+
     def handover(self) -> Handover:
         """Return what hands over to the event loop that runs here."""
         loop = asyncio.get_running_loop()
         if self._handover is None or self._handover.loop is not loop:
             self._handover = Handover(loop)
         return self._handover
+
+    @property
+    def writer(self) -> Engine | None:
+        """Return what writes, None where nobody has asked for it yet."""
+        return self._engine
 
     @property
     def writes(self) -> bool | None:
@@ -129,12 +158,15 @@ class House:
             self._engine.close()
         self.encoders.stop()
         self.documents.close()
+        for pool in (self._loading, self._reading):
+            pool.shutdown(wait=False, cancel_futures=True)
         self.journal.close()
 
     @property
     def lingers(self) -> bool:
-        """Return whether a thread that owns a model is still there."""
-        return self.encoders.alive or (self._engine is not None and self._engine.is_alive)
+        """Return whether a thread is still there that computes or loads."""
+        computes = self.encoders.alive or (self._engine is not None and self._engine.is_alive)
+        return computes or any(work.running() for work in [*self._works])
 
     def _watch(self) -> None:
         while not self._ends.wait(self.limits.watch):

@@ -119,8 +119,9 @@ class Keys:
         # Any other scheme is no key of ours.
         given = given.strip() if scheme.lower() == "bearer" else ""
 
-        # Digests of one length are compared in constant time; the keys themselves are kept nowhere.
-        digest = hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
+        # Digests of one length are compared in constant time; the keys themselves are kept nowhere. Headers come as
+        # Latin-1, whatever bytes they are.
+        digest = hashlib.sha256(given.encode("latin-1", "replace")).digest()
         caller: Caller | None = None
         for known, other in self._known:  # all of them, however early one fits: time tells nothing
             if hmac.compare_digest(known, digest):

@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 from contextlib import suppress
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
@@ -43,6 +44,7 @@ class Served:
         """Answer at a bound socket; on stopping what runs has `grace` seconds."""
         self.house, self.grace, self._socket = house, grace, place
         host, port = place.getsockname()[:2]
+        house.is_local = ip_address(host).is_loopback
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         set_patience(place, house.limits.patience)
         config = uvicorn.Config(

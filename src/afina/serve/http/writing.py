@@ -114,7 +114,7 @@ async def who_writes(call: Call, body: WritingBody) -> tuple[Writer | None, Engi
     return predictor, await call.engine()
 
 
-def begin(
+async def begin(
     call: Call, body: WritingBody, who: tuple[Writer | None, Engine], given: Sequence[Any], most: int, log: int | None, *,
     special: bool = False,
 ) -> list[StreamedReply]:  # fmt: skip
@@ -126,9 +126,8 @@ def begin(
     """
     predictor, engine = who
     call.texts = given
-    replies: list[StreamedReply] = []
     for prompt in given:
-        made = prompt_of(engine, predictor, prompt, special=special)
+        made = await call.house.read(partial(prompt_of, engine, predictor, prompt, special=special))
         call.tokens_in += len(made.prompt)
 
         # Each answer has a seed of its own, or n answers to one prompt would be one.
@@ -137,12 +136,12 @@ def begin(
                 prompt=made.prompt, adapter=made.adapter, name=call.adapter, tokenizer=made.tokenizer, stop=made.stop,
                 settings=body.settings(number, most, log), deadline=call.deadline,
             )  # fmt: skip
-            replies.append(_submitted(engine, ask))
+            call.replies.append(_submitted(engine, ask))
 
             # However the request ends: what nobody waits for any more is not written on.
-            call.ends.callback(replies[-1].cancel)
-    call.rows = len(replies)
-    return replies
+            call.ends.callback(call.replies[-1].cancel)
+    call.rows = len(call.replies)
+    return call.replies
 
 
 def _submitted(engine: Engine, ask: Ask) -> StreamedReply:
@@ -189,7 +188,6 @@ async def pieces(call: Call, replies: Sequence[StreamedReply]) -> AsyncIterator[
             call.first = time.monotonic() - call.began
         if piece.written is not None:
             left -= 1
-            call.tokens_out += len(piece.written.tokens)
             call.finish = piece.written.finish
             if piece.written.finish == "deadline":
                 limit = call.house.limits.deadline
