@@ -79,6 +79,9 @@ class DatasetSpec(Checked):
     the passages are those of the rows."""
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
+    groups: Annotated[list[str] | None, OneOrMore] = None
+    """For `task: classification`, columns whose values are groups of rows: the report says how labels are shared out among
+    them. Columns that `audits` or `mitigate` name are counted without it."""
     task: TaskName = "auto"
     """Comes before the study's `task`."""
     metric: str | None = None

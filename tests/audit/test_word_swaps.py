@@ -69,7 +69,7 @@ def test_a_model_that_goes_by_whose_words_stand_there_is_found_and_one_that_does
     assert moved.value is not None and moved.value.value == 0.5 and not moved.found and moved.p_value is None
     assert moved.beside[0].p_value == mcnemar(half == 1, deaf == 1) < 1e-6
     assert side.found and side.value is not None and side.value.value == 0.5
-    assert "with the words of women" in side.as_dict()["verdict"]
+    assert "with the words of 'women'" in side.as_dict()["verdict"]
     assert len(moved.evidence) == 5
     fair = finished(swap_drafts(Subject(name="run"), own, made, [answers(half)] * 2, {}, seed=0))
     assert not any(each.found for each in fair)

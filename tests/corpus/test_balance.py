@@ -75,11 +75,13 @@ def test_labels_are_counted_by_columns_and_by_words_of_ones_own(tmp_path: Path) 
 
 @pytest.mark.parametrize(("columns", "why"), [
     (("tem",), "no column 'tem' for --group; did you mean 'team'"), (("note",), "'note' has more than 50 values"),
-    (("one",), "'one' has one value alone"), (("label",), "'label' has no value"),
+    (("one",), "'one' has one value alone"),
+    (("label",), "'label' is the one that labels are read from; name another with --group"),
+    (("text",), "'text' is the one that texts are read from"), (("empty",), "'empty' has no value"),
 ])  # fmt: skip
 def test_a_column_that_is_no_grouping_is_refused(columns: tuple[str, ...], why: str, tmp_path: Path) -> None:
-    rows = "".join(f"the lamp is {n},{'bad' if n % 3 else 'good'},{n % 2},row {n},x\n" for n in range(80))
-    (tmp_path / "a.csv").write_text(f"text,label,team,note,one\n{rows}")
+    rows = "".join(f"the lamp is {n},{'bad' if n % 3 else 'good'},{n % 2},row {n},x,\n" for n in range(80))
+    (tmp_path / "a.csv").write_text(f"text,label,team,note,one,empty\n{rows}")
     with pytest.raises(UsageError, match=why):
         inspect_file(tmp_path / "a.csv", balance=Balance(columns))
     (tmp_path / "b.csv").write_text("text,team\na lamp,1\na kettle,2\n")

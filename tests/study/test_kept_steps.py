@@ -85,6 +85,8 @@ def test_methods_without_an_equal_layer_and_whole_models(study: Path, tmp_path: 
             assert norms[-1] > 0
         text = page.read_text()
         assert "<polyline" in text
+        # What a line's hue stands for is said.
+        assert all(f"</i>{role}</span>" in text for role in {place["role"] for place in places})
         assert "<script" not in text
         assert "http" not in text
 

@@ -56,6 +56,7 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
     for name, counts in (
         ("languages", inspection.languages),
         ("labels", inspection.labels),
+        ("words by tag", inspection.tags),
         ("personal data", inspection.personal),
     ):
         if counts:

@@ -16,11 +16,11 @@ from afina.data.groups.grouping import MOST_GROUPS, NONE, by_words, check_groups
 from afina.data.groups.word_lists import WordLists, read_word_lists
 from afina.errors import UsageError
 
-__all__ = ["FEWEST", "AxisBalance", "Balance", "LabelRows"]
+__all__ = ["FEWEST", "MOST_LABELS", "AxisBalance", "Balance", "LabelRows"]
 
 FEWEST = 30
 """Rows with a label that a group needs to be compared."""
-_MOST = 50
+MOST_LABELS = 50
 """Labels beyond which they are no classes."""
 
 
@@ -78,7 +78,7 @@ class Balance:
         """Take a row with a label, and its `others` columns."""
         if label not in self._lengths:
             # A column with a value a row is no label, and would fill memory.
-            if len(self._lengths) > _MOST:
+            if len(self._lengths) > MOST_LABELS:
                 return
             self._lengths[label], self._languages[label] = [0, 0], Counter()
         self._lengths[label][0] += 1
@@ -99,7 +99,7 @@ class Balance:
 
     def by_label(self) -> dict[str, LabelRows]:
         """Return what the rows of each label are like; nothing where there is one label, or too many."""
-        if not 1 < len(self._lengths) <= _MOST:
+        if not 1 < len(self._lengths) <= MOST_LABELS:
             return {}
         return {
             label: LabelRows(rows, total / rows, dict(self._languages[label].most_common()))
@@ -111,16 +111,16 @@ class Balance:
 
         Raises `UsageError` for a column that is no grouping, and where labels were to be counted by one and there are none.
         """
-        if not 1 < len(self._lengths) <= _MOST:
+        if not 1 < len(self._lengths) <= MOST_LABELS:
             if self.columns:
-                count = len(self._lengths) if len(self._lengths) <= _MOST else f"more than {_MOST}"
+                count = len(self._lengths) if len(self._lengths) <= MOST_LABELS else f"more than {MOST_LABELS}"
                 raise UsageError(
-                    f"Labels are counted by '{self.columns[0]}' where there are from 2 to {_MOST} of them, not {count}; "
-                    "say which column has them with --label."
+                    f"Labels are counted by '{self.columns[0]}' where there are from 2 to {MOST_LABELS} of them, not {count}"
+                    "; say which column has them with --label."
                 )
             return []
         for name in self.columns:
-            check_groups(name, len(self._axes[name]))
+            check_groups(name, len(self._axes[name]), at_least=True)
         tests = {name: _p_value(groups) for name, groups in self._axes.items()}
         made = sum(p is not None for p in tests.values())
         return [

@@ -8,8 +8,9 @@ from afina.corpus.balance import AxisBalance, Balance, LabelRows
 from afina.corpus.label_noise import LabelNoise, LabelNoiseSearch
 from afina.corpus.languages import language_of
 from afina.corpus.leaks import Leaks, TrainMarks
+from afina.data.groups.word_lists import read_word_lists
 
-__all__ = ["ExaminedRows", "RowExamination", "examine"]
+__all__ = ["ExaminedRows", "GroupColumns", "RowExamination", "examine"]
 
 _SIMILARITY = 0.8
 _BALANCED = 20_000
@@ -29,6 +30,21 @@ class ExaminedRows:
 
 
 @dataclass(frozen=True)
+class GroupColumns:
+    """Says by what train rows are put into groups."""
+
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Values of the train rows in columns that are groups."""
+    words: str | None = None
+    """A person's own file of words in the place of ours."""
+
+    @property
+    def named(self) -> list[str]:
+        """Return what tells it from another."""
+        return [*self.columns, *([] if self.words is None else [self.words])]
+
+
+@dataclass(frozen=True)
 class RowExamination:
     """Holds what was found in a study's rows."""
 
@@ -41,6 +57,8 @@ class RowExamination:
     by_label: Mapping[str, LabelRows] = field(default_factory=dict)
     """Rows, mean length in words, and languages of each label."""
     groups: Sequence[AxisBalance] = ()
+    grouped: Sequence[str] = ()
+    """Columns, and a person's file of words, that rows were grouped by."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -56,13 +74,18 @@ class RowExamination:
             train_rows=values["train_rows"], test_rows=values["test_rows"], counted=values["counted"],
             leaks=Leaks.of(values["leaks"]), noise=None if values["noise"] is None else LabelNoise.of(values["noise"]),
             by_label={label: LabelRows(**rows) for label, rows in values["by_label"].items()},
-            groups=[AxisBalance.of(axis) for axis in values["groups"]],
+            groups=[AxisBalance.of(axis) for axis in values["groups"]], grouped=values.get("grouped", ()),
         )  # fmt: skip
 
 
-def examine(train: ExaminedRows, test: ExaminedRows) -> RowExamination:
-    """Look at the rows; a few hundred bytes a train row are kept meanwhile, and of many rows a part is looked at."""
-    marks, noise, balance = TrainMarks(), LabelNoiseSearch(), Balance()
+def examine(train: ExaminedRows, test: ExaminedRows, grouped: GroupColumns | None = None) -> RowExamination:
+    """Look at the rows; a few hundred bytes a train row are kept meanwhile, and of many rows a part is looked at.
+
+    Labels are counted by what `grouped` says. Raises `UsageError` for a column that is no grouping.
+    """
+    grouped = grouped or GroupColumns()
+    marks, noise = TrainMarks(), LabelNoiseSearch()
+    balance = Balance(tuple(grouped.columns), read_word_lists(grouped.words))
     each = max(1, -(-len(train.texts) // _BALANCED))
     for row, text in enumerate(train.texts):
         marks.add(text)
@@ -70,9 +93,10 @@ def examine(train: ExaminedRows, test: ExaminedRows) -> RowExamination:
             continue
         noise.add(text, train.labels[row], train.place(row))
         if row % each == 0:
-            balance.add(text, train.labels[row], len(text.split()), language_of(text))
+            others = {name: values[row] for name, values in grouped.columns.items()}
+            balance.add(text, train.labels[row], len(text.split()), language_of(text), others)
     return RowExamination(
         len(train.texts), len(test.texts), -(-len(train.texts) // each),
         marks.found_in(test.texts, _SIMILARITY, train=train.place, test=test.place),
-        noise.found(), balance.by_label(), balance.by_group(),
+        noise.found(), balance.by_label(), balance.by_group(), grouped.named,
     )  # fmt: skip

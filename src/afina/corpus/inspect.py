@@ -17,8 +17,9 @@ from afina.corpus.leaks import Leaks, TrainMarks
 from afina.corpus.lines import SourceFile
 from afina.corpus.near_duplicates import PERMUTATIONS, digest, first_of_each, signature
 from afina.corpus.personal import KINDS, find_personal
-from afina.corpus.reading import Reading, read_interactions
+from afina.corpus.reading import Reading
 from afina.corpus.stream import read_rows
+from afina.corpus.tagged import read_inspected
 from afina.data.dialogues.conversations import Interaction
 from afina.data.dialogues.interaction import beginning_of
 from afina.data.labels.label_texts import visible
@@ -85,6 +86,8 @@ class Inspection:
     generated: int
     labels: dict[str, int]
     """Rows by label, the most frequent first; none where there are more than 200."""
+    tags: dict[str, int]
+    """Words by tag, in a file of tagged words, whose rows are its sentences."""
     languages: dict[str, int]
     personal: dict[str, int]
     """Occurrences by kind."""
@@ -120,12 +123,14 @@ class _Tally:
         # Four bytes a row for lengths and eight for what tells rows apart: a file of any size is read with little
         # memory.
         self.whole, self.question, self.answer, self.digests = array("I"), array("I"), array("I"), array("Q")
-        self.forms, self.problems, self.labels, self.languages, self.personal, self.empty = (
-            Counter[str]() for _ in range(6)
+        self.forms, self.problems, self.labels, self.tags, self.languages, self.personal, self.empty = (
+            Counter[str]() for _ in range(7)
         )
         self.dialogues = self.turns = self.several = self.generated = self.personal_rows = self.retouched = 0
         self.examples: dict[str, list[list[str]]] = {}
         self.noise = LabelNoiseSearch()
+        # The columns that some row's label, or its text, was read from.
+        self.label_from, self.read = set[str](), set[str]()
 
     def example(self, kind: str, place: str, text: str) -> None:
         examples = self.examples.setdefault(kind, [])
@@ -140,16 +145,19 @@ class _Tally:
             self.problems[row.problem] += 1
             self.example("unreadable", row.place, row.text or "")
             return None
+        self.read |= row.read
         text, language = row.all_text, language_of(row.all_text)
         self.whole.append(self.count(text))
         self.digests.append(digest(text))
         self.generated += row.generated
         self.languages[language] += 1
+        self.tags.update(row.tags)
         if personal := find_personal(text):
             self.personal += personal
             self.personal_rows += 1
             self.example("personal data", row.place, text)
         if row.label is not None:
+            self.label_from.add(str(row.label_from))
             label = visible(row.label)
             self.labels[label or "(none)"] += 1
             if label is not None:
@@ -162,6 +170,18 @@ class _Tally:
         elif not text.strip():
             self._is_empty(row, "text")
         return text
+
+    def few_labels(self) -> dict[str, int]:
+        """Return rows by label; nothing where that many labels are a column of something else."""
+        return {} if len(self.labels) > _MOST_LABELS else dict(self.labels.most_common())
+
+    def by_group(self) -> list[AxisBalance]:
+        """Return how labels are shared out; raises `UsageError` for a column of groups that says something else already."""
+        for column in self.balance.columns:
+            if column in self.label_from | self.read:
+                what = "labels are" if column in self.label_from else "texts are"
+                raise UsageError(f"The column '{column}' is the one that {what} read from; name another with --group.")
+        return self.balance.by_group()
 
     def _dialogue(self, row: Interaction) -> None:
         self.dialogues += 1
@@ -205,7 +225,7 @@ def inspect_file(
     tested = None if test is None else _Tested(Path(test), how)
     rows = 0
     with tempfile.TemporaryFile() as marks:
-        for rows, row in enumerate(read_interactions(source, how), start=1):
+        for rows, row in enumerate(read_inspected(source, how), start=1):
             text = tally.add(row)
             if text is not None:
                 marks.write((made := signature(text)).tobytes())
@@ -222,8 +242,6 @@ def inspect_file(
     lengths = {"row": tally.whole} | ({"question": tally.question, "answer": tally.answer} if tally.dialogues else {})
     duplicates = len(digests) - len(np.unique(digests))
     later = first != np.arange(len(first))
-    # That many labels are a column of something else.
-    many = len(tally.labels) > _MOST_LABELS
     if tally.retouched:
         source.seen["labels with spaces or invisible characters, counted (and learned) without"] += tally.retouched
     return Inspection(
@@ -234,10 +252,10 @@ def inspect_file(
         # Near, and not equal: duplicates are counted by themselves.
         duplicates=duplicates, near_duplicates=int((later & (digests != digests[first])).sum()), similarity=similarity,
         empty=dict(tally.empty), several=tally.several, generated=tally.generated,
-        labels={} if many else dict(tally.labels.most_common()), languages=dict(tally.languages.most_common()),
+        labels=tally.few_labels(), tags=dict(tally.tags.most_common()), languages=dict(tally.languages.most_common()),
         personal={kind: tally.personal[kind] for kind in KINDS if tally.personal[kind]}, personal_rows=tally.personal_rows,
         forms=dict(tally.forms), problems=dict(tally.problems.most_common()), seen=dict(source.seen), examples=tally.examples,
-        by_label=tally.balance.by_label(), groups=tally.balance.by_group(), noise=tally.noise.found(),
+        by_label=tally.balance.by_label(), groups=tally.by_group(), noise=tally.noise.found(),
         leaks=None if tested is None else tested.found(similarity),
     )  # fmt: skip
 
@@ -255,7 +273,7 @@ class _Tested:
 
     def __init__(self, path: Path, how: Reading | None) -> None:
         """Read the file; raises `UsageError` where no row of it can be read."""
-        self._rows = [row for row in read_interactions(SourceFile(path), how) if not row.problem]
+        self._rows = [row for row in read_inspected(SourceFile(path), how) if not row.problem]
         if not self._rows:
             raise UsageError(f"{path}: none of its rows can be read, so that there are no test rows to look for.")
         self._marks, self._places = TrainMarks(), list[str]()

@@ -31,6 +31,8 @@ COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
 
 def kind_of(inspection: Inspection, words: Words) -> str:
     """Say whether a file holds dialogues, and how long, or texts."""
+    if inspection.tags:
+        return words("sentences of tagged words, as task: tagging reads them")
     if not inspection.dialogues:
         return words("texts")
     counted = words.counted(inspection.dialogues, "{count} dialogue", "{count} dialogues")
@@ -107,7 +109,7 @@ def inspection_page(inspection: Inspection, words: Words) -> str:
         ),
     ]
     for title, counts in (
-        ("labels", inspection.labels), ("languages", inspection.languages), ("personal data, occurrences", inspection.personal),
+        ("labels", inspection.labels), ("words by tag", inspection.tags), ("languages", inspection.languages), ("personal data, occurrences", inspection.personal),
         ("forms", _noted(inspection.forms, words)), ("rows that cannot be read", _noted(inspection.problems, words)),
     ):  # fmt: skip
         if counts:

@@ -17,6 +17,7 @@ body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sa
 main{max-width:1120px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.5rem;margin:0}.soft{color:var(--soft)}
 h2{font-size:1.1rem;margin:30px 0 8px;padding-top:12px;border-top:1px solid var(--line)}.wide{overflow-x:auto}
 .side{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:18px}figure{margin:0}
+.hues span{display:inline-block;margin-right:16px}.hues i{display:inline-block;width:18px;height:3px;margin:0 6px 4px 0}
 figcaption{font-size:.9rem;color:var(--soft);margin-bottom:4px}svg{width:100%;height:auto}
 svg text{fill:var(--soft);font-size:11px}svg .grid{stroke:var(--line)}svg polyline{fill:none;stroke-width:1.8;opacity:.85}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}
@@ -46,8 +47,10 @@ def moved_page(moved: Moved, language: str = "en") -> str:
         f'<!doctype html>\n<html lang="{words("en")}"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width,initial-scale=1"><title>{title}</title><style>{_STYLE}</style></head><body><main>'
         f"<h1>{title}</h1><p class=soft>{escape(moved.run)} · {escape(moved.method)} · {escape(moved.model)}</p>"
-        f"<p class=soft>{deep}</p><div class=side>{''.join(figures)}</div>"
-        f"<h2>{words('Singular values of the change, by step')}</h2><div class=side>{''.join(spectra)}</div>"
+        f"<p class=soft>{deep}</p>{_legend(moved)}<div class=side>{''.join(figures)}</div>"
+        f"<h2>{words('Singular values of the change, by step')}</h2>"
+        f"<p class=soft>{words('The later the step, the darker.')}</p>"
+        f"<div class=side>{''.join(spectra)}</div>"
         f"<h2>{words('At the last step')}</h2><div class=wide><table><tr>{cells}</tr>{lines}</table></div>"
         "</main></body></html>\n"
     )
@@ -133,9 +136,35 @@ def _frame(title: str, drawn: Sequence[tuple[Sequence[tuple[float, float]], str,
     return f"<figure><figcaption>{escape(title)}</figcaption>{svg(_WIDTH, _HEIGHT, parts, title)}</figure>"
 
 
+_HEAD = "#d9730d"
+_HUES = {
+    "query": 215,
+    "key": 160,
+    "value": 275,
+    "attention_out": 190,
+    "layer": 215,
+    "ffn_up": 330,
+    "ffn_down": 0,
+    "ffn_gate": 90,
+}
+_OTHER = 50
+"""The hue of what has none of its own."""
+
+
 def _shade(place: MovedPlace, layers: int) -> str:
     """Return a colour by the layer, with a hue for each role, that is seen in light and in dark."""
     if place.layer is None:
-        return "#d9730d"
-    hues = {"query": 215, "key": 160, "value": 275, "attention_out": 190, "layer": 215}
-    return f"hsl({hues.get(place.role, 330)} 70% {68 - 30 * place.layer / max(1, layers - 1):.0f}%)"
+        return _HEAD
+    return f"hsl({_HUES.get(place.role, _OTHER)} 70% {68 - 30 * place.layer / max(1, layers - 1):.0f}%)"
+
+
+def _legend(moved: Moved) -> str:
+    """Say which hue stands for which role; nothing where all lines are of one."""
+    hue = {
+        place.role: _HEAD if place.layer is None else f"hsl({_HUES.get(place.role, _OTHER)} 70% 53%)"
+        for place in moved.places
+    }
+    if len(hue) < 2:
+        return ""
+    named = "".join(f'<span><i style="background:{colour}"></i>{escape(role)}</span>' for role, colour in hue.items())
+    return f'<p class="soft hues">{named}</p>'

@@ -53,6 +53,11 @@ class Audit:
         """Return how many texts it has each run's model answer at most, and its base once more."""
         raise NotImplementedError
 
+    @property
+    def grouped_by(self) -> tuple[tuple[str, ...], str | None]:
+        """Return the columns by which it puts rows into groups, and a person's own file of words."""
+        return (), None
+
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> Audited:
         """Look at an adapter's or a study's folder; raises `UsageError` where it cannot, in one sentence.
 

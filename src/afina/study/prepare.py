@@ -107,7 +107,7 @@ def prepare(
         splits = _tokenised(rows, model, shape, tokenizer, made, limit)
         save_tokens(path, splits)
     if not (on_validation or made.writes):
-        _keep_rows(data, directory)
+        _keep_rows(config, spec, data, directory)
 
     names = {"train": "train", "test": "development" if on_validation else "test", "validation": "development"}
     of_model = (model_note(model), *assumed, surplus, *_unread_notes(config, made), *_end_notes(made, tokenizer))
@@ -137,10 +137,10 @@ def prepare(
     )
 
 
-def _keep_rows(data: TextDataset, directory: Path) -> None:
+def _keep_rows(config: StudyConfig, spec: DatasetSpec, data: TextDataset, directory: Path) -> None:
     """Keep in the study's folder what its report shows of the rows."""
     write_test_rows(directory, data)
-    keep_examination(data, directory)
+    keep_examination(config, spec, data, directory)
 
 
 def _tokenizer(config: StudyConfig, model: str, data: TextDataset) -> Any:

@@ -84,6 +84,7 @@ class Classification(Task):
     problem_type = "single_label_classification"
     State: ClassVar[type[ClassState]] = DecidedState
     taught_by = frozenset({"answers", "states"})
+    reads: ClassVar[tuple[str, ...]] = ("groups",)
     label_names: tuple[str, ...]
 
     def __init__(

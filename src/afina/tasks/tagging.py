@@ -71,6 +71,7 @@ class Tagging(Classification):
     metric = "f1"
     turn = 1
     tags = True
+    reads = ()
     predictor = "tagger"
     judged = ""
     images = False

@@ -27,6 +27,8 @@ PORTUGUESE = {
     "question": "pergunta",
     "answer": "resposta",
     "text": "texto",
+    "words by tag": "palavras por etiqueta",
+    "sentences of tagged words, as task: tagging reads them": "frases de palavras etiquetadas, como task: tagging as lê",
     "{first} to {last}": "{first} a {last}",
     "What was found": "O que foi encontrado",
     "Examples": "Exemplos",

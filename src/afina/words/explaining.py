@@ -9,6 +9,7 @@ PORTUGUESE = {
     "norm of the gradient, as the step took it": "norma do gradiente, como o passo o usou",
     "cosine of the way so far to the whole way": "cosseno do caminho até ali com o caminho inteiro",
     "rank: singular values that are not zero": "posto: valores singulares que não são zero",
+    "The later the step, the darker.": "Quanto mais tarde o passo, mais escuro.",
     "Each line is a branch, from the lowest layer (light) to the highest (dark), or the head (dashed).": "Cada linha é um ramo, da camada mais baixa (clara) à mais alta (escura), ou a cabeça (tracejada).",
     "Singular values of the change, by step": "Valores singulares da mudança, por passo",
     "At the last step": "No último passo",

@@ -199,6 +199,7 @@ NOTES = {
     "preferences": "preferências",
     "prompt and completion": "pedido e continuação",
     "transcript": "transcrição",
+    "tagged words": "palavras etiquetadas",
     "OpenAI messages": "mensagens como as da OpenAI",
     "text": "texto",
     "no line says who speaks": "nenhuma linha diz quem fala",

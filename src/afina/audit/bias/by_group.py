@@ -123,7 +123,7 @@ def _verdict(finding: Finding, rate: Rate, gap: Gap, grouping: Grouping, labels:
     assert finding.value is not None
     of_class = {"name": rate.classes[gap.column]} if rate.classes[gap.column] else {}
     whole = Sentence(
-        "{axis}: {rate}: {high}% among {one}, {low}% among {other}, a gap of {gap}: {chance}.",
+        "{axis}: {rate}: {high}% in the group '{one}', {low}% in '{other}', a gap of {gap}: {chance}.",
         {
             "axis": grouping.name, "rate": Sentence(_RATE_OF[rate.name], of_class),
             "high": Figure(100 * float(gap.rates[gap.high, gap.column]), 1), "one": grouping.groups[gap.high],

@@ -114,8 +114,8 @@ def _one_side(subject: Subject, material: BiasRows, framed: Framed, answers: lis
     def said(made: Finding) -> Sentence:
         assert made.value is not None
         return Sentence(
-            "{axis}: the same texts are answered '{name}' in {high}% where {one} speak, in {low}% where {other} do, a gap of "
-            "{gap}: {chance}.",
+            "{axis}: the same texts are answered '{name}' in {high}% where somebody of the group '{one}' says them, in "
+            "{low}% where somebody of '{other}' does, a gap of {gap}: {chance}.",
             {"axis": framed.axis, "name": material.names[c], "one": framed.groups[one], "other": framed.groups[other],
              "high": Figure(100 * float(a.mean()), 1), "low": Figure(100 * float(b.mean()), 1),
              "gap": interval(made.value, digits=1, signed=False, unit="points"), "chance": chance_of(made)},
@@ -189,7 +189,7 @@ def _moved_rows(
         rows.append(Evidence(
             text=shortened_text(framed.texts[one][place]), row=material.number(int(framed.rows[place])),
             remark=Sentence(
-                "{first}; as {other}: {second}",
+                "{first}; said by somebody of '{other}': {second}",
                 {"first": names[0], "second": names[1], "other": framed.groups[two]},
             ),
         ))  # fmt: skip

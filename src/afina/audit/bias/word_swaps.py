@@ -85,7 +85,7 @@ def _moved(
     places = np.flatnonzero(moved)
     evidence = [
         Evidence(text=shortened_text(made.texts[0][place]), row=material.number(int(made.rows[place])), remark=Sentence(
-            "{first}; as {other}: {second}",
+            "{first}; with the words of '{other}': {second}",
             {"first": material.names[first.chosen[place]], "other": made.groups[1],
              "second": material.names[second.chosen[place]]}))
         for place in places[np.argsort(-far[places], kind="stable")][:_SHOWN]
@@ -100,7 +100,7 @@ def _moved(
     def said(finished: Finding) -> Sentence:
         assert finished.value is not None
         return Sentence(
-            "{axis}: with the words of {one} and of {other} swapped in {rows} texts, {share} of the answers change and "
+            "{axis}: with the words of '{one}' and of '{other}' swapped in {rows} texts, {share} of the answers change and "
             "probabilities move by {far}.",
             {"axis": made.axis, "one": made.groups[0], "other": made.groups[1], "rows": finished.rows,
              "share": interval(finished.value, digits=1, signed=False, unit="%"), "far": Figure(float(far.mean()), 3)},
@@ -138,8 +138,8 @@ def _one_side(
     def said(finished: Finding) -> Sentence:
         assert finished.value is not None
         return Sentence(
-            "{axis}: the same texts are answered '{name}' in {high}% with the words of {one}, in {low}% with those of "
-            "{other}, a gap of {gap}: {chance}.",
+            "{axis}: the same texts are answered '{name}' in {high}% with the words of '{one}', in {low}% with those of "
+            "'{other}', a gap of {gap}: {chance}.",
             {"axis": made.axis, "name": material.names[c], "one": made.groups[high], "other": made.groups[1 - high],
              "high": shares[0], "low": shares[1], "gap": interval(finished.value, digits=1, signed=False, unit="points"),
              "chance": chance_of(finished)},

@@ -43,5 +43,9 @@ class BiasCheck(BiasSettings, Audit):
         again = sum(len(axis.groups) + 1 + 2 * (axis.name in SWAP_AXES) for axis in self.axes()) + len(CHANGES)
         return self.rows + again * self.swap_rows
 
+    @property
+    def grouped_by(self) -> tuple[tuple[str, ...], str | None]:
+        return self.columns, self.words
+
     def look(self, target: Path, loading: Loading, tell: Tell, store: Path | None = None) -> BiasAudit:
         return audit_bias(target, self, loading=loading, tell=tell, store=KeptAnswers(store))

@@ -120,7 +120,7 @@ def interaction_of(
     named = values.get(label) if label else None
     return Interaction(
         place=row.place, messages=dialogue.messages, others=dialogue.others, text=dialogue.text, form=dialogue.form,
-        problem=dialogue.problem, tools=dialogue.tools, extra=rest | carried,
+        problem=dialogue.problem, tools=dialogue.tools, extra=rest | carried, label_from=label, read=frozenset(dialogue.used),
         label=None if named is None or label in dialogue.used else str(named),
         generated=str(values.get("generated", "")).lower() in ("true", "1"),
     )  # fmt: skip

@@ -45,9 +45,15 @@ class Interaction:
     text: str | None = None
     """The text of a row that is no dialogue, or as much of an unreadable row as there is."""
     label: str | None = None
+    tags: Sequence[str] = ()
+    """The tags of its words, in a file of tagged words."""
     generated: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Columns that mean nothing here and are carried along."""
+    label_from: str | None = None
+    """The column that the label is read from."""
+    read: frozenset[str] = frozenset()
+    """The columns that its text or messages are read from."""
     tools: Sequence[Any] = ()
     """The tools that it declares; they stand in `extra` too."""
     form: str = "text"

@@ -69,10 +69,14 @@ def by_column(name: str, values: Sequence[Any]) -> Grouping:
     return Grouping(name, groups, np.array([place[text] for text in texts], dtype=np.int64), "column")
 
 
-def check_groups(column: str, count: int) -> None:
-    """Raise `UsageError` for a column with so many values that they are no groups, or with one alone."""
+def check_groups(column: str, count: int, *, at_least: bool = False) -> None:
+    """Raise `UsageError` for a column with so many values that they are no groups, or with one alone.
+
+    With `at_least` no more than one value too many was counted.
+    """
     if not 2 <= count <= MOST_GROUPS:
-        many = ("no value", "one value alone")[count] if count < 2 else f"more than {MOST_GROUPS} values"
+        many = f"more than {MOST_GROUPS} values" if at_least else f"{count:,} values"
+        many = ("no value", "one value alone")[count] if count < 2 else many
         raise UsageError(f"The column '{column}' has {many}; a column of groups has from 2 to {MOST_GROUPS}.")
 
 
