@@ -14,6 +14,8 @@ import afina
 from afina.explanation.asker import Asker
 from afina.explanation.faithful import check
 from afina.explanation.kinds.base import WantedAnswer, kind_of
+from afina.explanation.nested import nested_points, nested_weights
+from afina.explanation.ways import integrated_gradients
 from afina.explanation.ways.base import WAYS
 from explained import TEXTS, saved_for
 from families import BOTH, DECODERS, TEXT
@@ -72,6 +74,30 @@ def test_integrated_gradients_add_up_to_the_score(asker: Asker) -> None:
     rough, fine = (WAYS["integrated-gradients"](steps=steps).attribute(asker) for steps in (2, 64))
     assert all(abs(own.missing) < 1e-3 for own in fine)
     assert all(abs(a.missing) >= abs(b.missing) for a, b in zip(rough, fine, strict=True))
+
+
+def test_nested_points_are_rules_within_rules() -> None:
+    points = nested_points()
+    assert sorted(points[:7]) == pytest.approx((np.polynomial.legendre.leggauss(7)[0] + 1) / 2)
+    # As published for QUADPACK's 15 points: the largest node and its weight on (-1, 1).
+    assert 2 * points[:15].max() - 1 == pytest.approx(0.991455371120812639206854697526329)
+    assert 2 * nested_weights(15)[points[:15].argmax()] == pytest.approx(0.022935322010529224963732008058970)
+    for count, degree in ((7, 13), (15, 23), (31, 47)):
+        moments = [float(nested_weights(count) @ points[:count] ** power) for power in range(degree + 1)]
+        assert moments == pytest.approx([1 / (power + 1) for power in range(degree + 1)], abs=1e-10)
+
+
+def test_as_many_points_as_a_text_needs(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = WAYS["integrated-gradients"](steps=128).attribute(asker)
+    found = WAYS["integrated-gradients"]().attribute(asker)
+    assert [own.points for own in found] == [15, 15]
+    monkeypatch.setattr(integrated_gradients, "_ALIKE", 0.0)
+    all_asked = WAYS["integrated-gradients"]().attribute(asker)
+    assert [own.points for own in all_asked] == [31, 31]
+    for few, many, exact in zip(found, all_asked, fine, strict=True):
+        # What is told of a rule is more than its error.
+        assert np.abs(few.values - exact.values).max() <= few.moved
+        assert np.allclose(many.values, exact.values, atol=1e-5)
 
 
 def test_occlusion_is_the_score_of_the_text_without_the_word(predictor: Any) -> None:

@@ -43,7 +43,9 @@ def explain(
         str | None, typer.Option("--next", help="Words that may follow; default: the word that is written.")
     ] = None,
     contrast: Annotated[bool, typer.Option("--contrast", help="Ask the bare base too, and show the change.")] = False,
-    steps: Annotated[int | None, typer.Option("--steps", help="Of integrated-gradients; default: 32.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Points of integrated-gradients; default: 15 or 31.")
+    ] = None,
     samples: Annotated[int | None, typer.Option("--samples", help="Orders that shapley takes; default: 20.")] = None,
     whole: Annotated[
         bool, typer.Option("--global", help="Explain a study's classifiers: words, errors, surest mistakes.")

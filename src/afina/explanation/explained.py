@@ -38,6 +38,10 @@ class ExplainedText:
     """The part of the score, less the baseline's, that the values do not add up to."""
     error: float | None
     """Largest standard error of a value, where orders were drawn."""
+    points: int | None = None
+    """Points on the way from the baseline at which gradients were taken."""
+    moved: float | None = None
+    """Largest move of a value since half as many points."""
     base_values: tuple[float, ...] | None = None
     """The values under the bare base, the same head on it."""
     base_score: float | None = None
@@ -105,7 +109,7 @@ def of_questions(
         made.append(ExplainedText(
             question.texts, question.words, question.told, question.about, question.probability,
             float(ends[0][number]), float(ends[1][number]), tuple(map(float, entry.values)), entry.missing, entry.error,
-            tuple(map(float, base[number].values)) if base else None,
+            entry.points, entry.moved, tuple(map(float, base[number].values)) if base else None,
             None if base_scores is None else float(base_scores[number]),
         ))  # fmt: skip
     return Explained(

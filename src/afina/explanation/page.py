@@ -115,6 +115,11 @@ def _card(one: Explained, text: ExplainedText, most: float, words: Words, *, sev
     )
     if text.missing:
         facts.append(words("the words' values lack {missing} of it", missing=words.signed(text.missing, 3)))
+    if text.moved is not None:
+        facts.append(words(
+            "{points} points on the way, with half of which no word's value differs by more than {moved}",
+            points=text.points, moved=words.number(text.moved, 3),
+        ))  # fmt: skip
     if text.error is not None:
         facts.append(words("standard error of a value at most {error}", error=words.number(text.error, 2)))
     shown = [f"<h3>{escape(answer)}{sure}</h3>"]

@@ -44,6 +44,7 @@ PORTUGUESE = {
     "the adapter less the base": "o adaptador menos a base",
     "score {score}, {baseline} without words": "pontuação {score}, {baseline} sem palavras",
     "no word counts for more than {most}": "nenhuma palavra conta por mais de {most}",
+    "{points} points on the way, with half of which no word's value differs by more than {moved}": "{points} pontos no caminho, com metade dos quais nenhum valor de palavra difere em mais de {moved}",
     "the words' values lack {missing} of it": "aos valores das palavras faltam {missing}",
     "standard error of a value at most {error}": "erro padrão de um valor: no máximo {error}",
     "Values are {told}, in nats of the answer's log-odds (numbers: in deviations; next words: of log-probability). A word that is taken away gives way to {token}.": "Os valores são {told}, em nats do log das chances da resposta (números: em desvios; próximas palavras: do log da probabilidade). Uma palavra retirada dá lugar a {token}.",

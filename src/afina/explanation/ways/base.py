@@ -22,6 +22,10 @@ class Attributed:
     """The part of the score, less the baseline's, that the values do not add up to; None where none is promised."""
     error: float | None = None
     """The largest standard error of a word's value, where it was found by drawing."""
+    points: int | None = None
+    """Points on the way at which gradients were taken; None where none were."""
+    moved: float | None = None
+    """The largest move of a word's value since half as many points; None where these were not asked for apart."""
 
 
 class AttributionWay(ABC):
