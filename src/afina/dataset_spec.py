@@ -79,7 +79,7 @@ class DatasetSpec(Checked):
     the passages are those of the rows."""
     target: str | None = None
     """The column of what is written: seq2seq's target, chat's answer."""
-    groups: Annotated[list[str] | None, OneOrMore] = None
+    groups: Annotated[list[str], OneOrMore] | None = None
     """For `task: classification`, columns whose values are groups of rows: the report says how labels are shared out among
     them. Columns that `audits` or `mitigate` name are counted without it."""
     task: TaskName = "auto"

@@ -13,12 +13,14 @@ from afina.audit.bias.by_group import Looked, group_drafts
 from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import finished
 from afina.audit.bias.frames import framed
+from afina.audit.bias.material import of_file
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.questions import BiasSettings, questions
 from afina.audit.bias.run import audit_bias
 from afina.data.groups.grouping import NONE, Grouping, by_column, by_words, crossed
 from afina.data.groups.word_lists import read_word_lists
 from afina.data.rows import Rows
+from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
 from afina.measure.gaps import RATES, gap_of, permuted_ps, rates_of
 from afina.results.findings.audited import read_findings
@@ -139,7 +141,7 @@ def test_a_planted_bias_is_found_with_its_group_and_size() -> None:
         assert finding.detectable is not None and finding.detectable < 0.20
     assert found == 2
     assert "more than chance explains" in finding.as_dict()["verdict"]
-    assert "among b" in finding.as_dict()["verdict"]
+    assert "in the group 'b'" in finding.as_dict()["verdict"]
     assert {each.remark.values["answer"] for each in finding.evidence if each.remark} <= {"no", "yes"}
 
 
@@ -246,7 +248,7 @@ def test_a_rate_that_too_few_rows_of_a_group_count_for_is_said() -> None:
     own = BiasRows(Rows(["text"] * 80, None, labels), NAMES, {"sex": list(values)}, "rows.csv")
     notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]
     assert [(note.values["measured"].phrase, note.values["listed"].told(Words())) for note in notes] == [
-        ("gap in false positives", "yes (m)"), ("gap in false negatives", "yes (f)"),
+        ("gap in false positives", "'yes' (m)"), ("gap in false negatives", "'yes' (f)"),
     ]  # fmt: skip
 
 
@@ -266,8 +268,8 @@ def test_many_small_groups_are_told_in_one_short_note() -> None:
     notes = [note.told(Words("pt")) for note in questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]]
     assert notes == [
         "sex: não foram testados, com menos de 30 linhas, g11 (12), g10 (11), g09 (10), g08 (9), g07 (8) e mais 7.",
-        "sex: diferença em falsos negativos: ficam de fora, com menos de 30 linhas que contam, c0 (f, m); c1 (f, m); "
-        "c2 (f, m); c3 (f, m); c4 (f, m) e mais 4.",
+        "sex: diferença em falsos negativos: ficam de fora, com menos de 30 linhas que contam, 'c0' (f, m); 'c1' (f, m); "
+        "'c2' (f, m); 'c3' (f, m); 'c4' (f, m) e mais 4.",
     ]
 
 
@@ -282,6 +284,39 @@ def test_small_groups_of_two_axes_are_named_as_those_of_one_are() -> None:
     )
     _, alone = questions(own, BiasSettings(columns=("sex", "age"), swap_rows=0, intersections=False))
     assert alone == notes[1:]
+
+
+def test_groupings_of_which_one_tells_the_other_make_no_new_groups() -> None:
+    town = by_column("town", ["a", "b", "c", "a", "b", "c"])
+    country = by_column("country", ["x", "x", "y", "x", "x", "y"])
+    other = by_column("team", ["r", "r", "r", "s", "s", "s"])
+    assert [own.name for own in crossed([town, country, other])] == ["town × team", "country × team"]
+
+
+def test_groups_that_the_labels_tell_are_compared_in_one_rate() -> None:
+    """Permutations within labels would call any gap chance: 90% wrong beside 10%, with a p-value of 1."""
+    labels = np.repeat([0, 1], 50)
+    chosen = np.where(np.arange(100) % 10 == 0, labels, 1 - labels)
+    chosen[:50] = 1 - chosen[:50]
+    assert list(findings_of(labels, chosen, grouping(labels.copy()))) == ["selection"]
+    own = BiasRows(Rows(["text"] * 100, None, labels), NAMES, {"side": ["f"] * 50 + ["m"] * 50}, "rows.csv")
+    _, (note,) = questions(own, BiasSettings(columns=("side",), swap_rows=0))
+    assert note.told(Words()).startswith("side: each label has rows of one group alone")
+    assert note.told(Words("pt")).startswith("side: cada rótulo tem linhas de um só grupo")
+
+
+def test_a_gap_of_nothing_lies_between_two_groups() -> None:
+    (rate,) = [own for own in rates_of(np.zeros(4), np.ones(4), np.ones(4), NAMES) if own.name == "selection"]
+    gap = gap_of(rate, np.array([0, 0, 1, 1]), 2)
+    assert gap is not None
+    assert (gap.value, {gap.high, gap.low}) == (0.0, {0, 1})
+
+
+@pytest.mark.parametrize("column", ["label", "text"])
+def test_a_column_that_labels_or_texts_are_read_from_is_no_grouping(column: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nthe lamp,yes\nthe kettle,no\n")
+    with pytest.raises(UsageError, match=f"'{column}' is the one that {column}s are read from"):
+        of_file(tmp_path / "rows.csv", DatasetSpec(path="rows"), ["no", "yes"], [column])
 
 
 @pytest.mark.parametrize(("settings", "why"), [
@@ -335,6 +370,8 @@ def test_a_study_is_audited_with_its_base_and_methods_beside(study: Path) -> Non
 def test_recommend_asks_the_audit(study: Path) -> None:
     audit = audit_bias(study / "out", BiasSettings(groups=("gender",), fewest=5, swap_rows=0))
     audit.write(study / "out/audits/bias.json")
+    with pytest.raises(UsageError, match="'fairness'"):
+        api.recommend(study / "out", no_worse_than_base=["fairness"])
     answer = api.recommend(study / "out", no_worse_than_base=["bias"])
     worse = {each.subject.method for each in audit.findings for beside in each.beside
              if beside.name == "base" and (beside.p_value or 0) < 0.001 and beside.difference.value > 0}  # fmt: skip

@@ -76,7 +76,7 @@ def test_labels_are_counted_by_columns_and_by_words_of_ones_own(tmp_path: Path) 
 @pytest.mark.parametrize(("columns", "why"), [
     (("tem",), "no column 'tem' for --group; did you mean 'team'"), (("note",), "'note' has more than 50 values"),
     (("one",), "'one' has one value alone"),
-    (("label",), "'label' is the one that labels are read from; name another with --group"),
+    (("label",), "'label' is the one that labels are read from; name another for the groups"),
     (("text",), "'text' is the one that texts are read from"), (("empty",), "'empty' has no value"),
 ])  # fmt: skip
 def test_a_column_that_is_no_grouping_is_refused(columns: tuple[str, ...], why: str, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_labels_are_counted_by_what_the_study_names(rows: Path) -> None:
 
 @pytest.mark.parametrize(("column", "why"), [
     ("tem", "no column 'tem' for groups; did you mean 'team'"), ("day", "'day' has 80 values; a column of groups has"),
+    ("label", "'label' is the one that labels are read from"),
 ])  # fmt: skip
 def test_a_column_that_is_no_grouping_is_refused_before_training(column: str, why: str, rows: Path) -> None:
     with pytest.raises(UsageError, match=why):

@@ -248,6 +248,12 @@ def recommend(
     from afina.results.recommend import recommend as choose
     from afina.words.language import Words
 
+    if no_worse_than_base:
+        # Imported where it is asked for: a recommendation needs no audit's code.
+        from afina.study.audits import AUDITS
+
+        for name in no_worse_than_base:
+            AUDITS.named(name)
     most = parse_memory(memory) if isinstance(memory, str) else memory
     return choose(
         directory, memory_bytes=most, minutes=minutes, metric=metric, minimum=minimum,

@@ -180,7 +180,9 @@ class _Tally:
         for column in self.balance.columns:
             if column in self.label_from | self.read:
                 what = "labels are" if column in self.label_from else "texts are"
-                raise UsageError(f"The column '{column}' is the one that {what} read from; name another with --group.")
+                raise UsageError(
+                    f"The column '{column}' is the one that {what} read from; name another for the groups."
+                )
         return self.balance.by_group()
 
     def _dialogue(self, row: Interaction) -> None:

@@ -89,8 +89,9 @@ def gap_of(rate: Rate, group: np.ndarray, groups: int, fewest: int = 1) -> Gap |
         enough, np.nanmax(np.where(enough, rates, 0), axis=0) - np.nanmin(np.where(enough, rates, 0), axis=0), -1
     )
     column = int(spread.argmax())
-    column_rates = rates[:, column]
-    return Gap(float(spread[column]), column, int(np.nanargmax(column_rates)), int(np.nanargmin(column_rates)), rates)
+    # Where all are alike the last stands beside the first.
+    order = np.argsort(-rates[:, column], kind="stable")[: int((~np.isnan(rates[:, column])).sum())]
+    return Gap(float(spread[column]), column, int(order[0]), int(order[-1]), rates)
 
 
 def permuted_ps(

@@ -14,6 +14,7 @@ PORTUGUESE = {
     "{axis}: not tested, with fewer than {fewest} rows, are {listed}.": "{axis}: não foram testados, com menos de {fewest} linhas, {listed}.",
     "{listed} and {count} more": "{listed} e mais {count}",
     "{axis}: {measured}: left out, with fewer than {fewest} rows that count, are {listed}.": "{axis}: {measured}: ficam de fora, com menos de {fewest} linhas que contam, {listed}.",
+    "{axis}: each label has rows of one group alone, so that what differs by group cannot be told from what differs by label; how often a class is answered is compared alone.": "{axis}: cada rótulo tem linhas de um só grupo, e o que difere por grupo não se distingue do que difere por rótulo; só se compara a frequência com que uma classe é respondida.",
     "{axis}: {count} rows have words of several groups and are in none.": "{axis}: {count} linhas têm palavras de vários grupos e não estão em nenhum.",
     "gap in the share of wrong answers": "diferença na parte de respostas erradas",
     "gap in how often a class is answered": "diferença na frequência com que uma classe é respondida",

@@ -69,7 +69,8 @@ def group_drafts(looked: Looked, material: BiasRows, grouping: Grouping, *, fewe
     size = len(grouping.groups)
     every, others = rates(looked.answers), {name: rates(answers) for name, answers in looked.others.items()}
     gaps = [gap_of(rate, group, size, fewest) for rate in every]
-    there = [place for place, gap in enumerate(gaps) if gap is not None]
+    parted = _parted_by_label(group, label)
+    there = [place for place, gap in enumerate(gaps) if gap is not None and not (parted and every[place].within_labels)]
     p_values = permuted_ps([every[place] for place in there], group, size, label, fewest=fewest, seed=seed)
     drafts = []
     for place, p in zip(there, p_values, strict=True):
@@ -90,12 +91,23 @@ def group_drafts(looked: Looked, material: BiasRows, grouping: Grouping, *, fewe
     return drafts
 
 
+def _parted_by_label(group: np.ndarray, label: np.ndarray) -> bool:
+    """Return whether each label has rows of one group alone, so that no permutation within labels could show anything."""
+    return len(np.unique(np.stack([group, label]), axis=1).T) == len(np.unique(label))
+
+
 def left_out_notes(material: BiasRows, groupings: Sequence[Grouping], fewest: int) -> list[Sentence]:
     """Name the classes and groups that a rate leaves out, as too few of their rows count for it."""
     notes = []
     for grouping in groupings:
         taken = np.flatnonzero(grouping.of != NONE)
         group, label = grouping.of[taken], material.rows.label[taken]
+        if _parted_by_label(group, label):
+            notes.append(Sentence(
+                "{axis}: each label has rows of one group alone, so that what differs by group cannot be told from what "
+                "differs by label; how often a class is answered is compared alone.", {"axis": grouping.name},
+            ))  # fmt: skip
+            continue
         # What counts for a rate is a matter of the labels alone, whatever was answered.
         for rate in rates_of(label, label, np.ones(len(label)), material.names):
             few = rate.counted_in(group, len(grouping.groups)) < fewest
@@ -115,7 +127,8 @@ def left_out_notes(material: BiasRows, groupings: Sequence[Grouping], fewest: in
 
 def _few_of(name: str, groups: Sequence[str]) -> str:
     more = f" +{len(groups) - _SHOWN}" if len(groups) > _SHOWN else ""
-    return f"{name} ({', '.join(groups[:_SHOWN])}{more})"
+    listed = f"({', '.join(groups[:_SHOWN])}{more})"
+    return f"'{name}' {listed}" if name else listed
 
 
 def _verdict(finding: Finding, rate: Rate, gap: Gap, grouping: Grouping, labels: float | None) -> Sentence:

@@ -10,6 +10,7 @@ from afina.audit.bias.answers import BiasRows
 from afina.config import StudyConfig
 from afina.data.columns import find_columns
 from afina.data.files.tables import read_table
+from afina.data.groups.grouping import refuse_read
 from afina.data.labels.label_texts import visible
 from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
@@ -51,11 +52,12 @@ def of_file(
 ) -> tuple[BiasRows, list[str]]:
     """Return a file's rows whose labels an adapter knows, and notes on the others; raises `UsageError` where none is left."""
     table = read_table(path)
-    where = find_columns({"file": table}, spec, str(path))
+    where = find_columns({"file": table}, spec, str(path), options=True)
     for column in (*columns, *decisive):
         if column not in table.column_names:
             why = "for --group" if column in columns else "by whose groups an adapter decides"
             raise UsageError(f"{path} has no column '{column}' {why}{nearest(column, table.column_names)}")
+        refuse_read(column, where)
     labels = np.array([_label(value, names) for value in table[where["label"]].to_pylist()], dtype=np.int64)
     texts = ["" if value is None else str(value) for value in table[where["text"]].to_pylist()]
     taken = np.flatnonzero((labels >= 0) & np.array([bool(text.strip()) for text in texts]))

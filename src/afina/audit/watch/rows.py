@@ -99,6 +99,8 @@ class RowSource:
         if not self.path.stat().st_size:
             raise UsageError(f"{self.path} is empty.")
         file = SourceFile(self.path)
+        if format_of(self.path) == ".log":
+            self.notes.append(f"{self.path.name} is no log of afina serve: each of its lines is read as a text")
         for number, text, problem in lines_of(file):
             yield NewRow(f"{self.path.name}, line {number}", "" if problem else text)
         self.passed += Counter(dict.fromkeys(file.seen, 1))
@@ -122,7 +124,7 @@ class RowSource:
         table = table_of([{name: row.values.get(name) for name in names} for row in rows])
         notes: list[str] = []
         table, spec = spec_for(table, str(self.path), self.memory, self.columns.text, self.columns.text_pair, notes)
-        chosen = find_columns({"new": table}, spec, str(self.path), with_label=False)
+        chosen = find_columns({"new": table}, spec, str(self.path), with_label=False, options=True)
         asked = texts(table, chosen["text"], str(self.path))
         pairs = texts(table, chosen["text_pair"], str(self.path)) if "text_pair" in chosen else None
         if first:

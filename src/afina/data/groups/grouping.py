@@ -1,6 +1,6 @@
 """Put rows into groups: by a column, by words, or by two groupings at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -10,7 +10,7 @@ import numpy as np
 from afina.data.groups.word_lists import GroupAxis
 from afina.errors import UsageError
 
-__all__ = ["MOST_GROUPS", "NONE", "Grouping", "by_column", "by_words", "check_groups", "crossed"]
+__all__ = ["MOST_GROUPS", "NONE", "Grouping", "by_column", "by_words", "check_groups", "crossed", "refuse_read"]
 
 NONE = -1
 """The group of a row that is in none, or in several at once."""
@@ -80,10 +80,25 @@ def check_groups(column: str, count: int, *, at_least: bool = False) -> None:
         raise UsageError(f"The column '{column}' has {many}; a column of groups has from 2 to {MOST_GROUPS}.")
 
 
+def refuse_read(column: str, read: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a column of groups from which labels or texts are read: `read` has these by what they are."""
+    for what, name in read.items():
+        if column == name or (isinstance(name, list) and column in name):
+            is_read = "labels are" if what == "label" else "texts are"
+            raise UsageError(f"The column '{column}' is the one that {is_read} read from; name another for the groups.")
+
+
 def crossed(groupings: Sequence[Grouping]) -> list[Grouping]:
-    """Return every pair of groupings as one: women who are young, men who are old."""
+    """Return every pair of groupings as one: women who are young, men who are old.
+
+    A pair of which one tells the other (a town and its country) makes no new groups, and is left out.
+    """
     pairs = []
     for one, other in combinations(groupings, 2):
+        in_both = (one.of != NONE) & (other.of != NONE)
+        together = len(np.unique(np.stack([one.of[in_both], other.of[in_both]]), axis=1).T)
+        if together <= max(len(np.unique(one.of[in_both])), len(np.unique(other.of[in_both]))):
+            continue
         both = np.where((one.of == NONE) | (other.of == NONE), NONE, one.of * len(other.groups) + other.of)
         names = tuple(f"{a} · {b}" for a in one.groups for b in other.groups)
         pairs.append(Grouping(f"{one.name} × {other.name}", names, both, "both"))

@@ -80,8 +80,8 @@ def _nested(gradients: np.ndarray, change: float) -> Attributed:
     )
 
 
-def _is_enough(found: Attributed, change: float) -> bool:
-    largest = float(np.abs(found.values).max(initial=0.0))
-    assert found.moved is not None
-    assert found.missing is not None
-    return found.moved <= _ALIKE * largest and abs(found.missing) <= _LACKING * max(0.1, abs(change))
+def _is_enough(attributed: Attributed, change: float) -> bool:
+    largest = float(np.abs(attributed.values).max(initial=0.0))
+    assert attributed.moved is not None
+    assert attributed.missing is not None
+    return attributed.moved <= _ALIKE * largest and abs(attributed.missing) <= _LACKING * max(0.1, abs(change))
