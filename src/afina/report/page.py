@@ -42,7 +42,7 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}h1{font-size:1.6rem;line-height:1.25;margin:0 0 4px}
 h2{font-size:1.2rem;margin:44px 0 10px;padding-top:14px;border-top:1px solid var(--line)}h3{font-size:1rem;margin:22px 0 8px}
-p{margin:6px 0}.soft,.note{color:var(--soft);font-size:.88rem}.answer{background:var(--wash);border-left:4px solid var(--accent);
+p,.answer,.warning{overflow-wrap:anywhere}p{margin:6px 0}.soft,.note{color:var(--soft);font-size:.88rem}.answer{background:var(--wash);border-left:4px solid var(--accent);
 padding:10px 16px;margin:8px 0;border-radius:0 6px 6px 0}.warning{background:var(--warnwash);color:var(--warn);padding:10px 16px;
 border-radius:6px;margin:10px 0}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px 5px 0;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:600;

@@ -18,9 +18,9 @@ from afina.explanation.ways.base import Attributed, AttributionWay, all_words, w
 
 __all__ = ["IntegratedGradients"]
 
-_ALIKE = 0.3
+_ALIKE = 0.4
 """Share of the largest value by which 7 and 15 points may differ at a word: the error of 15 is a tenth to a third of that."""
-_LACKING = 0.02
+_LACKING = 0.05
 """Share of the score's change that 15 points may lack."""
 
 
