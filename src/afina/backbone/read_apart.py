@@ -26,7 +26,7 @@ def reading_apart() -> Iterator[None]:
         """Opens a file as `safe_open` does, and gives slices that are read when they are asked for."""
 
         def __init__(self, file: Any, framework: str, **how: Any) -> None:
-            self._file = safe_open(file, framework=framework, **{**how, "backend": "pread"})
+            self._file: Any = safe_open(file, framework=framework, **{**how, "backend": "pread"})
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._file, name)
