@@ -2,6 +2,7 @@
 
     python benchmarks/plan.py --data ../shared/data --runs 40 --seed 11 --out runs.json
     python benchmarks/plan_recorded.py --runs runs.json
+    python benchmarks/plan_recorded.py --again ../shared/data    # after a change of what is counted of memory
 
 Of memory: the bytes of libraries' pages and of small objects, in each arithmetic and phase (`memory_ratios.json`); of time,
 how much of what products, moved bytes, calls and prepared code take by themselves a run takes (`time_ratios.json`). What is
@@ -10,7 +11,9 @@ left is kept as ratios of measured to planned, each run's by what the others gav
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from scipy.optimize import nnls
 import afina.study as study_room
 from afina.study.needs import interval
 from afina.study.time_needs import PARTS
+from plan import given, models
 from record import write_record
 
 RECORD = Path(__file__).parent / "results" / "plan_recorded.json"
@@ -97,12 +101,43 @@ def ratios(runs: Runs, phase: str, what: str, fit: Fit, said: Callable[..., floa
     return found
 
 
+def counted_again(runs: list[dict[str, Any]], data: Path) -> list[dict[str, Any]]:
+    """Return recorded runs with what is counted of their memory now; their time is of their machine's pace, and stays."""
+    from afina.backbone.shapes import read_shape
+    from afina.backbone.storage.base import elsewhere
+    from afina.config import StudyConfig
+    from afina.study.needs import memory_of
+    from afina.study.plan import expand
+    from afina.study.sizes import sizes_of
+    from afina.study.staging import rehearsed_run
+
+    again = []
+    with tempfile.TemporaryDirectory() as folder, elsewhere(bfloat16=True):  # as their machine had it
+        places = models(Path(folder))
+        for own in runs:
+            config = StudyConfig.parse(given(own["settings"], places, data), "study")
+            run = expand(config)[0]
+            shape, sizes = read_shape(run.model), sizes_of(config, config.dataset[0], run.model)
+            rehearsed, made = rehearsed_run(
+                run, config, shape, sizes, device="cpu", precision=run.method.precision_on(config.precision)
+            )
+            counted = memory_of(rehearsed, made, trains=not run.method.gradient_free, on_cpu=True).counted
+            print(own["settings"]["model"], own["settings"]["methods"], counted, own["counted"]["memory"], flush=True)
+            again.append(own | {"counted": own["counted"] | {"memory": counted}})
+    return again
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--runs", type=Path, nargs="+", help="what benchmarks/plan.py wrote; left out, the last record is fitted anew"
     )
+    parser.add_argument("--again", type=Path, metavar="DATA", help="count the memory of the last record's runs anew")
     options = parser.parse_args()
+    if options.again is not None:
+        record = json.loads(RECORD.read_text())  # of the machine that carried the runs out
+        again = {"counted": datetime.now(UTC).date().isoformat(), "runs": counted_again(record["runs"], options.again)}
+        RECORD.write_text(json.dumps(record | again, indent=2) + "\n")
     if options.runs is not None:
         runs = [run for path in options.runs for run in json.loads(path.read_text())["runs"]]
         write_record(RECORD, runs=of_record(runs))

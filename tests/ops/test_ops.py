@@ -1,5 +1,6 @@
 """Fast operations against their plain definitions."""
 
+import copy
 import json
 
 import pytest
@@ -200,6 +201,9 @@ def test_a_layer_that_is_trained_gets_its_gradient(frozen: torch.nn.Module) -> N
 
 def test_copies_are_made_where_there_is_room(frozen: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     assert copied_bytes(frozen) == 96 * 160 * 4
+    # Of another machine, which computes in bfloat16 or does not, whatever this one does.
+    narrow = copy.deepcopy(frozen).to(torch.bfloat16)
+    assert [copied_bytes(narrow, bfloat16=there) for there in (True, False)] == [96 * 160 * 2, 0]
     monkeypatch.setattr(frozen_linear, "_memory", lambda: 2 * 16 * 96 * 160 * 4 - 1)
     assert copied_bytes(frozen) == 0
     monkeypatch.setattr(frozen_linear, "_of_intel", lambda: True)

@@ -256,8 +256,8 @@ def test_what_leaves_the_result_comes_first_and_no_more_of_it_than_fits(
 ) -> None:
     study = settings(family_folder, csv_folder, batch_size=40, evaluation_batch_size=4, precision="fp32")
     case, _ = case_on(1, study)
-    whole = case.computed().memory
-    smallest = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed().memory
+    whole = case.computed.memory
+    smallest = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed.memory
     assert smallest.train.high < whole.train.high
     room = Room(whole.train.high - 1, whole.train.high - 1)
     (change,) = changes_for(case, room)
@@ -270,7 +270,7 @@ def test_where_nothing_that_leaves_the_result_suffices_others_are_told(family_fo
     study = settings(family_folder, csv_folder, methods=["full", "head"], batch_size=4, precision="fp32")
     case, room = case_on(1, study)
     head = replace(case, run=expand(case.config)[1])
-    least = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed().memory
+    least = case.changed(micro_batch_size=1, gradient_checkpointing=True, evaluation_batch_size=1).computed.memory
     room = Room(least.train.low * 0.999, least.train.low * 0.999)
     first, *others = changes_for(case, room, [head])
     assert (first.fits, first.same_result) == ("no", True)
@@ -291,10 +291,10 @@ def test_shorter_texts_say_how_many_rows_they_cut(family_folder: Loader, csv_fol
 def test_many_micro_batches_are_counted_by_two(family_folder: Loader, csv_folder: Path) -> None:
     """What is left out is like what is counted: memory the same, and the work in proportion."""
     case, _ = case_on(1, settings(family_folder, csv_folder, batch_size=12, micro_batch_size=2, precision="fp32"))
-    by_two = case.computed()
+    by_two = case.computed
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "_two_micro_batches", lambda config: (config, 1.0))
-        by_all = case.computed()
+        by_all = case.computed
     assert by_two.memory.train.low == pytest.approx(by_all.memory.train.low, rel=0.01)
     assert by_two.step.operations == pytest.approx(by_all.step.operations, rel=0.2)
     assert by_two.steps == by_all.steps

@@ -13,9 +13,10 @@ from afina.errors import AfinaError
 from afina.measure import free_memory
 from afina.measure.free_memory import free_bytes
 from afina.report.write import write_report
-from afina.study.devices import here
+from afina.study.devices import changes, here
 from afina.study.devices.changes import Case
 from afina.study.devices.device import Room
+from afina.study.devices.figures import computed
 from afina.study.devices.here import this_machine
 from afina.study.execute import run_apart
 from afina.study.executors.in_process import InProcess
@@ -63,7 +64,7 @@ def run(study: dict[str, Any], room: float, out: Path) -> tuple[Any, list[int]]:
 def test_what_is_refused_runs_out_of_memory_and_what_is_accepted_fits(study: dict[str, Any], tmp_path: Path) -> None:
     config, shape = StudyConfig.parse(study, "study"), read_shape("minilm")
     sizes = sizes_of(config, config.dataset[0], "minilm")
-    memory = Case(expand(config)[0], config, shape, sizes, this_machine("cpu"), "fp32").computed().memory
+    memory = Case(expand(config)[0], config, shape, sizes, this_machine("cpu"), "fp32").computed.memory
     # The weights lie in pages of their file, which such a limit does not count.
     small = 0.95 * (memory.train.low - memory.parts["weights"])
     result, less = run(study, small, tmp_path / "refused")
@@ -90,7 +91,7 @@ def test_one_change_is_for_all_runs_of_a_model_and_what_has_no_room_is_refused(
     config, shape = StudyConfig.parse(keys, "study"), read_shape(keys["model"])
     sizes = sizes_of(config, config.dataset[0], keys["model"])
     cases = [Case(each, config, shape, sizes, this_machine("cpu"), "fp32") for each in expand(config)]
-    whole = max((case.computed().memory for case in cases), key=lambda memory: memory.train.high)
+    whole = max((case.computed.memory for case in cases), key=lambda memory: memory.train.high)
     with_room(monkeypatch, Room(whole.train.high - 1, whole.train.high - 1))
     told: list[Any] = []
     results = Study(tmp_path / "fit", executor=InProcess(), **keys).run(lambda event: told.append(dict(event)))
@@ -119,7 +120,15 @@ def test_a_plan_for_this_machine_says_what_to_change(
     peak = plan.estimates[0].memory.train.high
     assert plan.estimates[0].memory.evaluate.high < peak
     monkeypatch.setattr(here, "free_bytes", lambda device="cpu": 0.5e9 + peak - 1)
+    rehearsed: list[Any] = []
+
+    def noted(run: Any, config: StudyConfig, *rest: Any) -> Any:
+        rehearsed.append((run.id, config.model_dump_json()))
+        return computed(run, config, *rest)
+
+    monkeypatch.setattr(changes, "computed", noted)
     plan = afina.plan(**keys)
+    assert len(set(rehearsed)) == len(rehearsed) > 1  # each takes seconds of a large model
     first = plan.changes[plan.estimates[0].run.id][0]
     assert first.same_result
     assert first.figures.memory.train.low < plan.estimates[0].memory.train.low

@@ -33,21 +33,33 @@ class Extent:
             self.gone(self.number)
 
 
+_FORMS: dict[tuple[Any, ...], int] = {}
+"""A number for each shape, stride, offset and type that was met: quicker to compare than these."""
+
+
+def _form(size: Sequence[int], stride: Sequence[int], offset: int, dtype: torch.dtype) -> int:
+    return _FORMS.setdefault((tuple(size), tuple(stride), offset, dtype), len(_FORMS))
+
+
 class Numberless(Tensor):
     """A tensor of the CPU without numbers; it lives within `Storages` alone, which computes with it."""
 
     block: Extent
+    form: int
+    """The number of its shape, stride, offset and type, which other tensors may share."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(
-        cls, size: Sequence[int], stride: Sequence[int], offset: int, dtype: torch.dtype, block: Extent
-    ) -> "Numberless":
+        cls, size: Sequence[int], stride: Sequence[int], offset: int, dtype: torch.dtype, block: Extent,
+        form: int | None = None,
+    ) -> "Numberless":  # fmt: skip
         made: Numberless = Tensor._make_wrapper_subclass(
             cls, size, strides=stride, storage_offset=offset, dtype=dtype, device=_CPU
         )
         made.block = block
+        made.form = _form(size, stride, offset, dtype) if form is None else form
         return made
 
     @classmethod
@@ -74,6 +86,8 @@ class MadeTensor(NamedTuple):
     itself: bool
     """True where it is that argument, changed in place."""
     bytes: int
+    form: int
+    """Its number in `_FORMS`."""
 
     @classmethod
     def fresh(cls, size: tuple[int, ...], dtype: torch.dtype) -> "MadeTensor":
@@ -82,17 +96,18 @@ class MadeTensor(NamedTuple):
         for length in reversed(size):
             stride.append(step)
             step *= max(1, length)
-        return cls(size, tuple(stride[::-1]), 0, dtype, _OWN, False, math.prod(size) * dtype.itemsize)
+        laid = tuple(stride[::-1])
+        return cls(size, laid, 0, dtype, _OWN, False, math.prod(size) * dtype.itemsize, _form(size, laid, 0, dtype))
 
     def from_(self, given: Sequence[Tensor]) -> Tensor:
         """Return the tensor, of these arguments."""
         if self.of == _OWN:
-            return Numberless(self.size, self.stride, self.offset, self.dtype, Extent(self.bytes))
+            return Numberless(self.size, self.stride, self.offset, self.dtype, Extent(self.bytes), self.form)
         source = given[self.of]
         if self.itself:
             return source
         assert isinstance(source, Numberless), "only tensors without numbers have others within them"
-        return Numberless(self.size, self.stride, self.offset, self.dtype, source.block)
+        return Numberless(self.size, self.stride, self.offset, self.dtype, source.block, self.form)
 
 
 class Foreseen(NamedTuple):
@@ -119,11 +134,14 @@ def _value(leaf: Any, given: Sequence[Tensor]) -> Any:
 def described(value: Any, given: list[Tensor]) -> Any:
     """Return what of an argument decides about an operation's outcome, and add its tensors to `given`, in their order."""
     kind = value.__class__
+    if kind is Numberless:
+        given.append(value)
+        return value.form
     if kind is tuple or kind is list:
         return kind, *[described(own, given) for own in value]
     if isinstance(value, Tensor):
         given.append(value)
-        return value.shape, value.stride(), value.storage_offset(), value.dtype
+        return _form(value.shape, value.stride(), int(value.storage_offset()), value.dtype)
     # With the kind: 1, 1.0 and True are one key to Python, and give tensors of other types.
     return (kind, *described(tuple(value.items()), given)) if kind is dict else (kind, value)
 
@@ -164,12 +182,5 @@ def _made(leaf: Tensor, asked: Sequence[Tensor], storages: dict[int, int]) -> Ma
     storage = leaf.untyped_storage()
     itself = next((place for place, own in enumerate(asked) if own is leaf), None)
     of = storages.get(storage._cdata, _OWN) if itself is None else itself
-    return MadeTensor(
-        tuple(leaf.shape),
-        leaf.stride(),
-        int(leaf.storage_offset()),
-        leaf.dtype,
-        of,
-        itself is not None,
-        storage.nbytes(),
-    )
+    lies = tuple(leaf.shape), leaf.stride(), int(leaf.storage_offset()), leaf.dtype
+    return MadeTensor(*lies, of, itself is not None, storage.nbytes(), _form(*lies))

@@ -42,10 +42,13 @@ def frozen_linears(*models: nn.Module) -> dict[nn.Module, "FrozenProduct"]:
     return {module: FrozenProduct(module, copies=copies) for module in lent}
 
 
-def copied_bytes(*models: nn.Module) -> int:
-    """Return what one copy of each such weight takes on a CPU, where there is room for them; models may be on `meta`."""
+def copied_bytes(*models: nn.Module, bfloat16: bool | None = None) -> int:
+    """Return what one copy of each such weight takes on a CPU, where there is room for them; models may be on `meta`.
+
+    `bfloat16` says whether another machine's processor computes in that, for which it is asked; None is this one.
+    """
     linears = _linears(models)
-    known = all(_has_onednn(_dtype(module)) for module in linears)
+    known = all(_has_onednn_there(_dtype(module), bfloat16) for module in linears)
     return sum(map(_bytes, linears)) if known and _fit(linears) else 0
 
 
@@ -143,6 +146,13 @@ class _Product(torch.autograd.Function):
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return result
+
+
+def _has_onednn_there(dtype: torch.dtype, bfloat16: bool | None) -> bool:
+    if bfloat16 is None or dtype != torch.bfloat16:
+        return _has_onednn(dtype)
+    # What oneDNN has at all it has for a processor's own arithmetic.
+    return bfloat16 and _has_onednn(torch.float32)
 
 
 @cache

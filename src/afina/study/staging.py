@@ -12,7 +12,7 @@ from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.load import Backbone
 from afina.backbone.quantise import is_quantised, keeps_input, weight_bytes, weight_shape
 from afina.backbone.shapes import shape_backbone
-from afina.backbone.storage.base import STORAGES
+from afina.backbone.storage.base import STORAGES, other_machine
 from afina.config import StudyConfig
 from afina.data.tokens.tokens import Tokens
 from afina.errors import AfinaError
@@ -114,8 +114,9 @@ def standing_of(
     quantised = [own for own in base.modules() if is_quantised(own)]
     most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
     weights, computes = weight_bytes(base), (method.owns_backbone and STORAGES[precision].autocast()) or dtype
+    copied = multiplied if on_cpu and not method.owns_backbone else []
     return Always(
-        weights=weights, copies=copied_bytes(*multiplied) if on_cpu and not method.owns_backbone else 0,
+        weights=weights, copies=copied_bytes(*copied, bfloat16=other_machine()),
         # Of a method that trains the weights themselves, these are the weights.
         values=trained.values - (4 * plain.parameter_count if method.owns_backbone else 0), moments=trained.moments,
         gradients=trained.gradients, step=trained.step, dequantised=_largest(quantised) * dtype.itemsize,

@@ -6,6 +6,7 @@ computed again (`gradient_checkpointing`), shorter texts, a quantised base, anot
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings of the study that were changed."""
 
+    @cached_property
     def computed(self) -> Computed:
-        """Return what it takes; raises `AfinaError` for what cannot be."""
+        """Return what it takes, rehearsed when that is first asked; raises `AfinaError` for what cannot be."""
         return computed(self.run, self.config, self.shape, self.sizes, self.device, self.precision)
 
     def changed(self, **settings: Any) -> "Case":
@@ -81,31 +83,31 @@ class Change:
 
 def same_result(case: Case, room: Room) -> tuple[Case, Computed, Fits]:
     """Return a case with the least painful changes that leave its result and fit, else with those that take the least."""
-    now = case.computed()
+    now = case.computed
     if fits(now.memory, room) == "yes":
         return case, now, "yes"
     # With all of them at once, as nothing is to be looked for where that is too much.
     least = case.changed(evaluation_batch_size=1)
     if not case.run.method.gradient_free:
         least = least.changed(micro_batch_size=1, gradient_checkpointing=True)
-    smallest = least.computed()
+    smallest = least.computed
     if (fit := fits(smallest.memory, room)) != "yes":
         return least, smallest, fit
     for rows in _halves(case.config.evaluation_batch_size):
         if phase_fits(now.memory.evaluate, room) == "yes":
             break
         case = case.changed(evaluation_batch_size=rows)
-        now = case.computed()
+        now = case.computed
     if phase_fits(now.memory.train, room) == "yes":
         return case, now, "yes"
     for base in (case, case.changed(gradient_checkpointing=True)):
-        now = base.computed() if base is not case else now
+        now = base.computed if base is not case else now
         tried = [base, *(base.changed(micro_batch_size=rows) for rows in _halves(case.rows_at_once))]
         # Half as many rows take more than half: where one row at once is too much, none is looked for.
-        if phase_fits((last := tried[-1].computed()).memory.train, room) != "yes":
+        if phase_fits((last := tried[-1].computed).memory.train, room) != "yes":
             continue
         for each in tried:
-            now = last if each is tried[-1] else now if each is base else each.computed()
+            now = last if each is tried[-1] else now if each is base else each.computed
             if phase_fits(now.memory.train, room) == "yes":
                 return each, now, "yes"
     return least, smallest, fit
@@ -122,7 +124,7 @@ def changes_for(case: Case, room: Room, others: Sequence[Case] = ()) -> list[Cha
 
     What leaves the result comes alone where it suffices; else it is part of each of the others.
     """
-    work = max(1.0, case.computed().step.operations)
+    work = max(1.0, case.computed.step.operations)
     least, now, fit = same_result(case, room)
     changes = [_change(case, least, now, fit, work, same=True)]
     if fit == "yes":
@@ -132,7 +134,7 @@ def changes_for(case: Case, room: Room, others: Sequence[Case] = ()) -> list[Cha
         if (other.run.model, other.run.dataset) != (case.run.model, case.run.dataset):
             continue
         try:
-            now = other.computed()
+            now = other.computed
         except AfinaError:
             continue
         if (fit := fits(now.memory, room)) != "no":
@@ -153,11 +155,11 @@ def _shorter(case: Case, room: Room) -> list[tuple[Case, int | None]]:
     """Return a case with the longest texts that fit, and how many rows are cut; none where the shortest are too long."""
     longest = min(case.config.length_of(case.config.dataset[case.run.dataset]), case.sizes.longest)
     lengths = [length for length in _halves(longest) if length >= _SHORTEST]
-    if not lengths or fits(_at_length(case, lengths[-1])[0].computed().memory, room) == "no":
+    if not lengths or fits(_at_length(case, lengths[-1])[0].computed.memory, room) == "no":
         return []
     for length in lengths[:-1]:
         shorter = _at_length(case, length)
-        if fits(shorter[0].computed().memory, room) == "yes":
+        if fits(shorter[0].computed.memory, room) == "yes":
             return [shorter]
     return [_at_length(case, lengths[-1])]
 

@@ -16,7 +16,7 @@ from afina.study.devices.room import fits
 from afina.study.events import Observer
 from afina.study.fit import FitJob, kind_of_run, merged
 from afina.study.plan import Run
-from afina.study.sizes import sizes_of
+from afina.study.sizes import Sizes, sizes_of
 
 if TYPE_CHECKING:
     from afina.study.estimate import CostEstimate
@@ -42,11 +42,24 @@ def this_machine(device: str) -> Device:
     return Device("this machine", kind, free_bytes(device), bfloat16=not imitated(kind))
 
 
-def _case(run: Run, config: StudyConfig, machine: Device, precision: str | None = None) -> Case:
-    shape = read_shape(run.model, trust_remote_code=config.trust_remote_code)
-    sizes = sizes_of(config, config.dataset[run.dataset], run.model)
-    of_method = run.method.precision_on(precision or precision_there(config, shape, machine))
-    return Case(run, config, shape, sizes, machine, of_method)
+class _Cases:
+    """Makes the cases of a study's runs on a machine; each model and data set is looked at once."""
+
+    def __init__(self, config: StudyConfig, machine: Device, precision: str | None = None) -> None:
+        self._config, self._machine, self._precision = config, machine, precision
+        self._shapes: dict[str, Any] = {}
+        self._sizes: dict[tuple[str, int], Sizes] = {}
+
+    def of(self, run: Run) -> Case:
+        """Return a run as it may be changed; raises `AfinaError` for a model or data set that cannot be looked at."""
+        config, place = self._config, (run.model, run.dataset)
+        if run.model not in self._shapes:
+            self._shapes[run.model] = read_shape(run.model, trust_remote_code=config.trust_remote_code)
+        if place not in self._sizes:
+            self._sizes[place] = sizes_of(config, config.dataset[run.dataset], run.model)
+        shape = self._shapes[run.model]
+        precision = run.method.precision_on(self._precision or precision_there(config, shape, self._machine))
+        return Case(run, config, shape, self._sizes[place], self._machine, precision)
 
 
 def changes_here(
@@ -57,14 +70,17 @@ def changes_here(
     cramped = {kind: entry.run for kind, entry in by_kind.items() if fits(entry.memory, room) != "yes"}
     if not cramped:
         return {}
-    machine = this_machine(device)
-    fitting = [_case(entry.run, config, machine) for kind, entry in by_kind.items() if kind not in cramped]
+    cases = _Cases(config, this_machine(device))
+    # Only those that may stand in a cramped one's place.
+    places = {(run.model, run.dataset) for run in cramped.values()}
+    runs = [entry.run for kind, entry in by_kind.items() if kind not in cramped]
+    fitting = [cases.of(run) for run in runs if (run.model, run.dataset) in places]
     changes: dict[str, Sequence[Change]] = {}
     for kind, run in cramped.items():
         name = f"what to change of {run.label} on {run.dataset_name}, {Path(run.model).name}"
         tell(name)
         try:
-            changes[kind] = changes_for(_case(run, config, machine), room, fitting)
+            changes[kind] = changes_for(cases.of(run), room, fitting)
         except AfinaError as error:  # of one change: the plan itself stands
             tell(f"{name}: {error}")
     return {entry.run.id: own for entry in estimates if (own := changes.get(kind_of_run(entry.run)))}
@@ -72,14 +88,14 @@ def changes_here(
 
 def fit(job: FitJob, send: Observer) -> tuple[dict[str, Any], Mapping[str, str]]:
     """Return what to change so that all runs fit that can, and of each that cannot the reason, by name."""
-    room, machine = room_here(job.device, started=True), this_machine(job.device)
+    room, cases = room_here(job.device, started=True), _Cases(job.config, this_machine(job.device), job.precision)
     changes: list[Mapping[str, Any]] = []
     refused: dict[str, str] = {}
     for run in job.runs:
         if not run.method.reads_model:
             continue
         try:
-            changed, now, fit_there = same_result(_case(run, job.config, machine, job.precision), room)
+            changed, now, fit_there = same_result(cases.of(run), room)
         except AfinaError:  # the run will say so
             continue
         if fit_there == "no":
