@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import afina
-from afina.errors import UsageError
+from afina.errors import UsageError, nearest
 from afina.methods.base import METHODS, Method, make_method, method
 from afina.registry import Registry, listing
 
@@ -160,3 +160,11 @@ def test_a_method_of_a_script_is_made_by_its_name() -> None:
         assert "nothing-at-all" in METHODS
     finally:
         METHODS._entered.pop("nothing-at-all")
+
+
+def test_of_thousands_of_names_a_few_are_told() -> None:
+    """Those of another program's tasks made a sentence of 200,000 characters."""
+    sentence = nearest("nope", [f"task_{number}" for number in range(9_000)])
+    assert sentence.startswith("; of 9,000 that there are, those spelled most like it are task_")
+    assert len(sentence) < 200
+    assert nearest("tsk_17", ["task_17", "other"]) == "; did you mean 'task_17'?"

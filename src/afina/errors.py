@@ -151,8 +151,16 @@ def likewise(wrong: Sequence[tuple[str, str]], named: int = 5) -> str:
     return f"; likewise {', '.join(first)} and {last}" if first else f"; likewise {last}"
 
 
+_LISTED = 120
+"""Possible names that are still listed whole."""
+
+
 def nearest(given: str, possible: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest of `possible`, or a list of them all when none is close."""
+    """Return ``; did you mean 'x'?`` for the closest of `possible`, or a list of them when none is close."""
     choices = sorted(possible)
     match = difflib.get_close_matches(given, choices, n=1, cutoff=0.6)
+    # Of thousands, such as tasks of another program, nobody reads a list.
+    if not match and len(choices) > _LISTED:
+        some = difflib.get_close_matches(given, choices, n=5, cutoff=0.0)
+        return f"; of {len(choices):,} that there are, those spelled most like it are {', '.join(some)}"
     return f"; did you mean '{match[0]}'?" if match else f"; possible: {', '.join(choices)}"

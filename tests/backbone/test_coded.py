@@ -259,8 +259,10 @@ def test_codes_that_lack_a_tensor_or_hold_no_numbers_are_refused(source: Sources
         ({f"{path}.scales": None}, "lack its scales"), ({f"{path}.g_idx": None}, "lack its g_idx"),
         ({f"{path}.g_idx": whole[f"{path}.g_idx"] + 9}, "names groups"), ({f"{path}.scales": scales}, "not finite"),
     ):  # fmt: skip
-        with pytest.raises(AfinaError, match=re.escape(words)):
+        with pytest.raises(AfinaError, match=re.escape(words)) as refused:
             loaded(change)
+        # One sentence, and not one within another.
+        assert ".." not in str(refused.value) and "cannot be kept" not in str(refused.value)
 
 
 def test_a_plain_model_is_in_no_such_precision_and_codes_are_in_no_other(

@@ -12,8 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
-from afina.errors import UsageError
+from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite, fitting
 from afina.ops.bits import unpack
 from afina.ops.coded_linear import Codes
 from afina.ops.linear import widths
@@ -97,10 +96,8 @@ class Awq(Coded):
     @classmethod
     def layer(cls, settings: AwqSettings, stored: Stored, module: nn.Module, dtype: torch.dtype) -> AwqLinear:
         bias = "bias" in stored.tensors
-        try:
+        with fitting(stored.path, "kept in AWQ's codes"):
             made = AwqLinear(module, settings.group_size, dtype, stored.dtype("scales"), bias=bias)
-        except ValueError as error:
-            raise UsageError(f"{stored.path} cannot be kept in AWQ's codes: {error}.") from None
         for name in ("qweight", "qzeros", "scales"):
             tensor = getattr(made, name)
             stored.check(name, tensor.shape, tensor.dtype)

@@ -1,6 +1,7 @@
 """Share what storages have in common that checkpoints bring: codes of a few bits, read as they are and never made here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from afina.backbone.storage.base import Packed
 from afina.errors import UsageError
 from afina.ops.coded_linear import CodedLinear, Codes
 
-__all__ = ["Coded", "Grouped", "Settings", "Stored", "check_finite", "checked_settings"]
+__all__ = ["Coded", "Grouped", "Settings", "Stored", "check_finite", "checked_settings", "fitting"]
 
 DTYPES = {
     "I8": torch.int8, "U8": torch.uint8, "I32": torch.int32, "I64": torch.int64, "F16": torch.float16,
@@ -148,6 +149,17 @@ class Grouped(CodedLinear):
             self.scales.fill_(0.02 / (1 << self.bits))
             if self.bias is not None:
                 self.bias.zero_()
+
+
+@contextmanager
+def fitting(path: str, what: str) -> Iterator[None]:
+    """Raise a size that does not fit (`ValueError`) as a `UsageError` of the layer; a refusal that is whole stays."""
+    try:
+        yield
+    except UsageError:  # which is a ValueError too
+        raise
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be {what}: {error}.") from None
 
 
 def check_finite(path: str, name: str, scales: Tensor) -> None:

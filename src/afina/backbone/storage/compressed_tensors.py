@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
+from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite, fitting
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
 from afina.ops.coded_linear import CodedLinear, Codes
@@ -261,10 +261,8 @@ class CompressedTensors(Coded):
         cls, settings: CompressedSettings, stored: Stored, module: nn.Module, dtype: torch.dtype
     ) -> CompressedLinear:
         kind = PackedLinear if "weight_packed" in stored.tensors else CompressedLinear
-        try:
+        with fitting(stored.path, "read"):
             return kind(module, stored, settings.of(stored.path), dtype)
-        except ValueError as error:
-            raise UsageError(f"{stored.path} cannot be read: {error}.") from None
 
     @classmethod
     def like(cls, settings: CompressedSettings, module: nn.Module, dtype: torch.dtype) -> CompressedLinear | None:

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite
+from afina.backbone.storage.coded import Coded, Grouped, Settings, Stored, check_finite, fitting
 from afina.errors import UsageError
 from afina.ops.bits import unpack, words_for
 from afina.ops.coded_linear import Codes
@@ -183,10 +183,8 @@ class Gptq(Coded):
         # Without it nobody can tell which input has which scale.
         if one.desc_act and not ordered:
             raise UsageError(f"{path} was quantised in an order of its own (desc_act), and the files lack its g_idx.")
-        try:
+        with fitting(path, f"kept in {one.bits} bits"):
             made = GptqLinear(module, one, dtype, stored.dtype("scales"), ordered=ordered, bias=bias)
-        except ValueError as error:
-            raise UsageError(f"{path} cannot be kept in {one.bits} bits: {error}.") from None
         for name in ("qweight", "qzeros", "scales", *(["g_idx"] if ordered else [])):
             tensor = getattr(made, name)
             stored.check(name, tensor.shape, tensor.dtype)

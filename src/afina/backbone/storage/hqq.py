@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from afina.backbone.storage.base import storage
-from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite
+from afina.backbone.storage.coded import Coded, Settings, Stored, check_finite, fitting
 from afina.errors import UsageError
 from afina.ops.coded_linear import CodedLinear, Codes
 from afina.ops.linear import widths
@@ -185,10 +185,8 @@ class Hqq(Coded):
 
     @classmethod
     def layer(cls, settings: HqqSettings, stored: Stored, module: nn.Module, dtype: torch.dtype) -> HqqLinear:
-        try:
+        with fitting(stored.path, "kept in HQQ's codes"):
             made = HqqLinear(module, settings.of(stored.path), stored, dtype)
-        except ValueError as error:
-            raise UsageError(f"{stored.path} cannot be kept in HQQ's codes: {error}.") from None
         stored.check("W_q", made.W_q.shape, made.W_q.dtype)
         for name in ("scale", "zero"):
             stored.check(name, getattr(made, name).shape)
