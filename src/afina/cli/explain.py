@@ -160,7 +160,7 @@ def _show_run(console: "Console", one: "Whole", words: "Words") -> None:
     table = Table(*[words(name) for name in ("label", "taken for", "rows", "decisive words")])
     for group in one.errors:
         of = words("{some} of {of}", some=group.rows, of=group.of)
-        table.add_row(Text(group.label), Text(group.taken_for), of, Text(", ".join(group.words)))
+        table.add_row(Text(group.label), Text(group.taken_for), of, Text(", ".join(group.words) or "—"))
     if one.errors:
         console.print(table)
     for entry in one.mistakes:

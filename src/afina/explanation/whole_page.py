@@ -24,7 +24,7 @@ th{color:var(--soft);font-weight:600}.word{display:flex;gap:8px;align-items:cent
 .word b{flex:1;font-weight:400;overflow-wrap:anywhere}.word i{display:block;height:8px;border-radius:4px;
 background:var(--bar)}
 .word span{flex:0 0 84px}.word em{flex:0 0 5.5em;font-style:normal;color:var(--soft);white-space:nowrap}
-details{margin:6px 0;overflow-wrap:anywhere}summary{cursor:pointer}
+details{margin:6px 0}summary{cursor:pointer}summary,p,td:first-child{overflow-wrap:anywhere}
 """
 
 
@@ -62,7 +62,7 @@ def _of_run(one: Whole, words: Words) -> list[str]:
                 group.label,
                 group.taken_for,
                 words("{some} of {of}", some=group.rows, of=group.of),
-                ", ".join(group.words),
+                ", ".join(group.words) or "—",
             )
             for group in one.errors
         ]

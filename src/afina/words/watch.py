@@ -45,6 +45,6 @@ WATCH_NOTES = {
     "the window {name} has not ended, and is looked at when it has": "a janela {name} não terminou, e será vista quando terminar",
     "no row has a right answer in {path} yet: how many are right is not watched": "nenhuma linha tem ainda resposta certa em {path}: quantas acertam não se observa",
     "the reference has {rows} rows: only large changes can be told from chance": "a referência tem {rows} linhas: só mudanças grandes se distinguem do acaso",
-    "{name} is no log of afina serve: each of its lines is read as a text": "{name} não é um registro de afina serve: cada linha sua é lida como um texto",
+    "each line of {name} is read as a text: it is no log of afina serve": "cada linha de {name} é lida como um texto: não é um registro de afina serve",
     "{path}: {count} files of other kinds are passed over": "{path}: {count} arquivos de outros tipos ficam de lado",
 }

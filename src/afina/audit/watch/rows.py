@@ -100,7 +100,7 @@ class RowSource:
             raise UsageError(f"{self.path} is empty.")
         file = SourceFile(self.path)
         if format_of(self.path) == ".log":
-            self.notes.append(f"{self.path.name} is no log of afina serve: each of its lines is read as a text")
+            self.notes.append(f"each line of {self.path.name} is read as a text: it is no log of afina serve")
         for number, text, problem in lines_of(file):
             yield NewRow(f"{self.path.name}, line {number}", "" if problem else text)
         self.passed += Counter(dict.fromkeys(file.seen, 1))
