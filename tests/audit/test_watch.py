@@ -23,6 +23,7 @@ from afina.results.results_jsonl import read_results
 from afina.serve.http.journal import Journal
 from afina.study import kept_reference
 from afina.study.study import Study
+from afina.words.language import Words
 from browser import browsing, chromium
 from commands import afina as run_afina
 from commands import refused
@@ -290,6 +291,13 @@ def test_what_cannot_be_watched_is_refused_in_a_sentence(adapter: Path, tmp_path
     refused(run_afina("watch", adapter, "--make-reference", tmp_path / "few.csv", "--force"), "give 50 or more")
     audit = api.watch(adapter, tmp_path / "few.csv")
     assert audit.windows[0].few and not audit.findings
+    # What another server wrote: a table without texts is refused, lines that are no requests are read as texts and said so.
+    (tmp_path / "other.jsonl").write_text('{"ts": 1, "answer": {"code": 200}}\n' * 3)
+    refused(run_afina("watch", adapter, tmp_path / "other.jsonl"), "say which with --text (ts, answer)")
+    (tmp_path / "access.log").write_text('127.0.0.1 "GET / HTTP/1.1" 200\n' * 3)
+    assert "Each line of access.log is read as a text: it is no log of afina serve." in api.watch(
+        adapter, tmp_path / "access.log"
+    ).remarks(Words())
     assert not any("drawn at random" in note for note in audit.notes)  # nobody drew of ten rows
 
 
