@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "AboveLimit", "AfinaError", "Interrupted", "OutOfMemory", "ProcessEnded", "Unexpected", "Unfinished", "UsageError",
-    "likewise", "nearest", "printable", "redacted", "shortened", "shown",
+    "is_short", "likewise", "nearest", "printable", "redacted", "shortened", "shown",
 ]  # fmt: skip
 
 
@@ -54,6 +54,18 @@ class OutOfMemory(Unfinished):
 
 class ProcessEnded(Unfinished):
     """The process of a job was ended from outside, or without a word."""
+
+
+_SHORT = re.compile(
+    "not enough memory|can(no|')t allocate memory|out of memory|bad_alloc|could not create a primitive(?! desc)",
+    re.IGNORECASE,
+)
+"""The words of torch, of oneDNN and of the system where memory is short: they come as errors of several kinds."""
+
+
+def is_short(error: BaseException) -> bool:
+    """Return whether an error is one of memory that ran out."""
+    return isinstance(error, MemoryError) or _SHORT.search(str(error).strip().partition("\n")[0]) is not None
 
 
 class AboveLimit(AfinaError):

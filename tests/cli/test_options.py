@@ -1,5 +1,6 @@
 """Every option of every command, given what it cannot mean: one sentence and exit code 2, or an answer, never a traceback."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
+from afina import api
 from afina.cli.main import app
 from afina.retrieval.build import build_index
 from afina.study.study import Study
@@ -177,6 +179,24 @@ def test_what_a_program_reads_is_asked_for_by_one_option() -> None:
         if option.opts[0] in ("--json", "--jsonl", "--csv") and option.is_flag and not option.hidden
     ]
     assert not flags
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"), ImportError("libtorch.so: Cannot allocate memory"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_memory_that_runs_out_is_said_with_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the command is at, and however the system or a library says it."""
+
+    def short(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "methods", short)
+    refused(afina("methods"), "Memory ran out; what is finished is kept. End other programs", code=1)
 
 
 def test_a_full_disk_is_said_with_what_to_do() -> None:

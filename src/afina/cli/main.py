@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.command import add_commands
-from afina.errors import AfinaError, printable, redacted, shortened
+from afina.errors import AfinaError, is_short, printable, redacted, shortened
 
 __all__ = ["app", "main"]
 
@@ -24,6 +24,10 @@ app = typer.Typer(
 add_commands(app)
 _INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C: 128 and the signal's number."""
+_NO_MEMORY = (
+    "Memory ran out; what is finished is kept. End other programs, raise the limit (ulimit), or take a smaller model, batch "
+    "or length."
+)
 
 
 def _say_version(wanted: bool) -> None:
@@ -83,8 +87,13 @@ def main() -> None:
         # What Python would flush on its way out has no reader either, and would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        _say(_of_the_system(error))
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+        if is_short(error):
+            _say(_NO_MEMORY)
+        elif isinstance(error, OSError):
+            _say(_of_the_system(error))
+        else:
+            raise
         sys.exit(1)
 
 

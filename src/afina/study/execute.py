@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
-import re
 import select
 import signal
 import sys
@@ -21,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from afina.errors import AfinaError, OutOfMemory, ProcessEnded, Unexpected, Unfinished, UsageError
+from afina.errors import AfinaError, OutOfMemory, ProcessEnded, Unexpected, Unfinished, UsageError, is_short
 from afina.links import open_unfollowed, refuse_links_in
 from afina.ops.allocator import huge_pages_for_new_processes
 from afina.study.events import Again, Event, Observer
@@ -31,11 +30,6 @@ __all__ = ["FAILED", "ending", "explain", "locked", "run_apart", "serve", "start
 
 FAILED = "failed"
 
-_SHORT = re.compile(
-    "not enough memory|can(no|')t allocate memory|out of memory|bad_alloc|could not create a primitive(?! desc)",
-    re.IGNORECASE,
-)
-"""The words of torch and of oneDNN where memory is short: they raise plain RuntimeErrors."""
 _KILLS = Path("/proc/vmstat")
 """Linux's counters, of which one is how many processes it killed for want of memory."""
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -149,11 +143,6 @@ def _end_with_parent(connection: Connection) -> None:
     waiting.register(connection.fileno(), 0)  # that the other side hung up is told without asking
     waiting.poll()
     os._exit(1)
-
-
-def is_short(error: BaseException) -> bool:
-    """Return whether an error is one of memory that ran out."""
-    return isinstance(error, MemoryError) or _SHORT.search(str(error).strip().partition("\n")[0]) is not None
 
 
 def explain(error: BaseException) -> AfinaError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.config import StudyConfig
-from afina.errors import AfinaError
+from afina.errors import AfinaError, is_short
 from afina.measure.shown import html_of
 from afina.study.data import read_ahead
 from afina.study.devices.asked import Machines, asked_machines, machine_rows, machines_as_dict
@@ -168,8 +168,6 @@ def plan(
     try:
         return _planned(config, asked_machines(devices or (), prices or (), grid), ahead, tell)
     except (MemoryError, RuntimeError, OSError, ImportError) as error:
-        from afina.study.execute import is_short
-
         if not is_short(error):
             raise
         raise AfinaError(
