@@ -467,6 +467,19 @@ def test_no_layer_is_held_when_the_next_is_read(
     assert max(most - least for least, most in zip(before, within, strict=False)) < 2.6 * layer
 
 
+def test_too_few_tokens_are_noted(source: Sources, tmp_path: Path) -> None:
+    """By as many as a layer has inputs, rounding suits these texts and others less than by itself."""
+    few, enough = (
+        quantise_model(
+            str(source("llama")), tmp_path / str(samples),
+            QuantiseSettings(bits=4, group=32, samples=samples, length=24), texts,
+        ).notes
+        for samples, texts in ((6, TEXTS), (12, TEXTS * 3))
+    )  # fmt: skip
+    assert any("144 tokens to calibrate on are few beside the 128 inputs" in note for note in few)
+    assert not any("tokens to calibrate" in note for note in enough)
+
+
 MEASURED = """
 import resource, sys
 from pathlib import Path

@@ -81,6 +81,8 @@ def quantise_model(
     plan = plan_of(name, source, settings, calibrated=bool(texts) or WAYS[settings.method].needs_inputs)
     batches, pieces = _batches(name, source, plan.settings, texts, trust_remote_code)
     plan.check_room(out, source, pieces)
+    if batches:
+        plan.note_few_tokens(pieces.size)
     # What decides the result decides whether an earlier run's parts may be taken.
     work = PartsFolder(out, _decides(name, source, plan, pieces), force=force)
     walk = _Walk(source, plan, work, tell)
