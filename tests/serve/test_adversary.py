@@ -21,6 +21,7 @@ from afina.cli.serve import _until_told
 from afina.serve.choosing import Question
 from afina.serve.encoders import parts_of
 from afina.serve.folders import named_in, stamp_of
+from afina.serve.http.events import _line
 from afina.serve.http.journal import Journal
 from afina.words.language import Words
 from served import save, served, until
@@ -52,6 +53,13 @@ def test_a_log_commands_no_terminal_and_takes_what_clients_write(tmp_path: Path)
     log.close()
     (line,) = (tmp_path / "log.jsonl").read_bytes().decode().splitlines()
     assert line.isprintable() and json.loads(line)["path"] == "/a\x1b[31m\x9b2Jb\x7f\u2028c\ud800"
+
+
+def test_an_event_is_one_line_to_every_reader() -> None:
+    """Many clients part what comes as Python parts lines."""
+    event = {"text": "a\u2028b\x85c\x1ed\x0be ção 🎛"}
+    lines = [line for line in _line(event).decode().splitlines() if line]
+    assert len(lines) == 1 and "ção 🎛" in lines[0] and json.loads(lines[0].removeprefix("data: ")) == event
 
 
 def test_a_key_may_have_any_letters(family_folder: Callable[..., Path]) -> None:
@@ -88,6 +96,9 @@ def test_a_folder_that_never_stands_still_leaves_what_was_there(
         monkeypatch.setattr("afina.serve.adapters.stamp_of", lambda folder: ((str(next(numbers)), 0, 0, 0, 0),))
         server.house.shelf._places["own"].stamp = ()
         assert ask("own").json()["data"] == first
+        with monkeypatch.context() as patch:
+            patch.setattr("afina.serve.adapters.named_in", lambda folder: [*Path("/nowhere").iterdir()])
+            assert ask("nobody").status_code == 404 and ask("own").status_code == 200
         assert ask("new").status_code == 404 and "is being written to" in ask("new").text
         assert until(lambda: not any(version.users for version in server.house.shelf.there()))
 

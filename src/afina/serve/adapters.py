@@ -6,6 +6,7 @@ that no longer stands for its name goes from memory when the last request has gi
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, RLock
@@ -200,7 +201,8 @@ class Shelf:
     def knows(self, name: str) -> bool:
         """Return whether a name can be asked for; one that is new to it is looked for in the folder."""
         if name not in self.names():
-            self.look()
+            with suppress(OSError):  # a folder that is out of reach for a while: what was there stays
+                self.look()
         return name in self.names()
 
     def take(self, name: str) -> Version:

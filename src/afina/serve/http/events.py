@@ -1,6 +1,5 @@
 """Send an answer as it comes, by server-sent events, which end with [DONE] or with an error."""
 
-import json
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -9,6 +8,7 @@ from typing import Any
 from starlette.responses import StreamingResponse
 
 from afina.serve.http.call import Call
+from afina.serve.http.one_line import one_line
 from afina.serve.http.refusals import Refusal
 
 __all__ = ["GONE", "streamed"]
@@ -43,4 +43,4 @@ async def _written(call: Call, events: AsyncIterator[Any]) -> AsyncIterator[byte
 
 
 def _line(event: Any) -> bytes:
-    return f"data: {json.dumps(event, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"data: {one_line(event)}\n\n".encode()

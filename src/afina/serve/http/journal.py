@@ -1,7 +1,6 @@
 """Write down each request as a line of JSON: who asked what of which adapter, and what became of it; no text unless asked."""
 
 import json
-import re
 import sys
 import threading
 from contextlib import suppress
@@ -11,11 +10,10 @@ from typing import Any, TextIO
 
 from afina.data.predicting.logged import ALWAYS
 from afina.errors import UsageError
+from afina.serve.http.one_line import one_line
 
 __all__ = ["Journal", "check_log"]
 
-_COMMANDS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Characters that terminals obey, that end a line for some readers, or that are halves of one, which no file takes."""
 _LONGEST = 32 << 20
 """Bytes of a line that are read; a request and its text are shorter."""
 
@@ -65,8 +63,7 @@ class Journal:
             return
         entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         entry |= {key: value for key, value in values.items() if value is not None}
-        # Whoever reads the log in a terminal is not to be commanded by what a client wrote.
-        line = _COMMANDS.sub(lambda each: f"\\u{ord(each[0]):04x}", json.dumps(entry, ensure_ascii=False)) + "\n"
+        line = one_line(entry) + "\n"
         with self._lock, suppress(OSError, ValueError):  # a full disk, or a pipe that nobody reads, stops no answer
             self._out.write(line)
             self._out.flush()
