@@ -18,11 +18,13 @@ import pytest
 import typer
 
 from afina.cli.serve import _until_told
+from afina.errors import UsageError
 from afina.serve.choosing import Question
 from afina.serve.encoders import parts_of
 from afina.serve.folders import named_in, stamp_of
 from afina.serve.http.events import _line
 from afina.serve.http.journal import Journal
+from afina.serve.http.keys import Caller, Keys
 from afina.words.language import Words
 from served import save, served, until
 
@@ -67,6 +69,14 @@ def test_a_key_may_have_any_letters(family_folder: Callable[..., Path]) -> None:
         for key, code in (("chave-do-açaí", 200), ("chave-do-acai", 401), ("chave-do-aça", 401)):
             header = {"authorization": f"Bearer {key}".encode()}
             assert client.get("/v1/models", headers=header).status_code == code
+
+
+def test_a_key_and_a_name_are_one_callers() -> None:
+    for first, second in (((b"1", "ana"), (b"1", "bia")), ((b"1", "ana"), (b"2", "ana"))):
+        keys = Keys()
+        keys.add(first[0], Caller(first[1]))
+        with pytest.raises(UsageError, match="Two keys are the same, or both called"):
+            keys.add(second[0], Caller(second[1]))
 
 
 def test_a_copy_that_keeps_its_time_is_a_change(tmp_path: Path) -> None:

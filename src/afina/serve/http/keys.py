@@ -83,13 +83,16 @@ class Keys:
         """Let those whose key says nothing of it ask `rate` times a minute."""
         self._rate = rate
         self._known: list[tuple[bytes, Caller]] = []
+        self._taken: set[bytes | str] = set()
+        """Digests and names that are given."""
         self._anyone = Caller("anyone", rate=rate)
 
     def add(self, digest: bytes, caller: Caller) -> None:
         """Enter a key by its digest; raises `UsageError` for one that another has, or a name that is taken."""
-        for known, other in self._known:
-            if known == digest or other.name == caller.name:
-                raise UsageError(f"Two keys are the same, or both called '{caller.name}'; give each a name of its own.")
+        # A set, as a file may have thousands.
+        if not self._taken.isdisjoint((digest, caller.name)):
+            raise UsageError(f"Two keys are the same, or both called '{caller.name}'; give each a name of its own.")
+        self._taken |= {digest, caller.name}
         # The server's rate is for those whose key says nothing.
         if caller.rate is None and self._rate is not None:
             caller.rate = caller._room = self._rate
