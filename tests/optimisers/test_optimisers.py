@@ -21,6 +21,7 @@ from afina.study.estimate import estimate_study
 from afina.study.plan import expand
 from afina.study.room import kept_bytes
 from afina.study.study import Study
+from afina.train.checkpoint import read_checkpoint, write_checkpoint
 from afina.train.optimiser import By, Course, Optimiser
 from kills import killed_and_resumed
 from studies import Loader, settings
@@ -81,6 +82,20 @@ def refusal(name: str, method: str, backbone: Backbone) -> str | None:
     except UsageError as error:
         return str(error)
     return None
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_what_an_optimiser_keeps_is_written_and_read(name: str, family_folder: Any, tmp_path: Path) -> None:
+    """Of tensors wide enough for moments in 8 bits, which share a table that a file cannot hold twice."""
+    backbone = load_backbone(str(family_folder("bert", sizes=(64, 128))), precision="fp32", device="cpu")
+    adapter = an_adapter(backbone, "full")
+    optimiser = an_optimiser(backbone, adapter, name)
+    steps(backbone, adapter, optimiser, 1, 1)
+    state = optimiser.state()
+    write_checkpoint(tmp_path / "checkpoint", state, {})
+    read = read_checkpoint(tmp_path / "checkpoint")
+    assert read is not None and read[0].keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in read[0].items())
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -17,8 +17,14 @@ __all__ = ["damaged", "read_checkpoint", "write_checkpoint"]
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a state that JSON can hold; a kill at any moment leaves the whole old file or the whole new one."""
-    # Copies on the CPU: training goes on while nothing of it can change.
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in tensors.items():
+        there = value.detach().cpu().contiguous()
+        # A file has no two names for one tensor, as bitsandbytes has of the table that all moments in 8 bits share.
+        place = there.untyped_storage().data_ptr()
+        plain[name] = there.clone() if place in places else there
+        places.add(place)
     try:
         with whole_file(path) as partial:
             save_tensors(plain, partial, metadata={"state": json.dumps(state)})
