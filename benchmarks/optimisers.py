@@ -51,13 +51,14 @@ def main() -> None:
     results = Study(options.out, **study).run()
     runs = [
         {
-            "optimiser": result["optimiser"],
+            # A run that failed has no figures, and stands in the table all the same.
+            "optimiser": result.get("optimiser") or next(iter(result["method_config"]["optimiser"])),
             "name": next(iter(result["method_config"]["optimiser"])),
-            "rate": result["method_config"]["learning_rate"],
-            "metric": result["test_metric"],
-            "peak_memory_bytes": result["peak_memory_bytes"],
+            "rate": result["method_config"].get("learning_rate"),
+            "metric": result.get("test_metric"),
+            "peak_memory_bytes": result.get("peak_memory_bytes"),
             "planned_bytes": planned[result["run"]].peak_memory_bytes,
-            "step_seconds": result["step_seconds"],
+            "step_seconds": result.get("step_seconds"),
             "status": result["status"],
         }
         for result in results
@@ -77,7 +78,7 @@ def works(name: str) -> bool:
 
 def table(runs: list[dict[str, Any]], seeds: int) -> str:
     """Return the README's table: an optimiser a row, its metric at each rate."""
-    rates = sorted({run["rate"] for run in runs})
+    rates = sorted({run["rate"] for run in runs if run["rate"] is not None})
     head = " | ".join(f"rate {rate:g}" for rate in rates)
     lines = [
         f"| | {head} | peak memory | planned | ms a step |", f"|---|{'--:|' * (len(rates) + 3)}",
