@@ -17,6 +17,7 @@ from afina.backbone.quantise import full_weight, is_quantised, parameter_count, 
 from afina.backbone.shapes import read_shape, shape_backbone
 from afina.errors import AfinaError, UsageError
 from afina.ops.bits import pack, unpack
+from afina.ops.coded_linear import CodedLinear
 from coded_checkpoints import awq_checkpoint, compressed_checkpoint, gptq_checkpoint, hqq_checkpoint, words_of
 from families import save_family
 from pairs import FROZEN, batch, make, stir
@@ -368,3 +369,22 @@ def test_scales_that_are_no_numbers_are_refused_in_every_format(
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UsageError, match=re.escape(f"{name} holds numbers that are not finite")):
         load_backbone(str(folder), precision=kind)
+
+
+@pytest.mark.parametrize("kind", ["gptq", "awq", "compressed_tensors", "compressed_tensors with zeros", "hqq"])
+def test_codes_scales_and_zeros_are_the_weight(kind: str, source: Sources, tmp_path: Path) -> None:
+    """As a model is written whose zeros are new ones, whatever the file they come from."""
+    folder = tmp_path / "coded"
+    if kind == "gptq":
+        gptq_checkpoint(source("llama"), folder, bits=3)
+    elif kind == "compressed_tensors with zeros":
+        compressed_checkpoint(source("llama"), folder, {**GROUPED, "symmetric": False}, form="pack-quantized")
+    else:
+        _checkpoint(kind, source("llama"), folder)
+    layers = [own for own in load_backbone(str(folder)).model.modules() if isinstance(own, CodedLinear)]
+    assert len(layers) == 14
+    for layer in layers:
+        codes, size = layer.codes(), layer.grouping()
+        assert size == 16
+        zeros, scales = (value.repeat_interleave(size, dim=1) for value in (codes.zeros, codes.scales))
+        torch.testing.assert_close((codes.codes - zeros) * scales, full_weight(layer), rtol=1e-6, atol=1e-7)
