@@ -7,8 +7,9 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# A file of tests stays with one worker, so that what its tests share is made once.
-SPREAD = -n auto --dist loadfile --no-loadscope-reorder
+# A file of tests stays with one worker, so that what its tests share is made once. There is a worker more than there are
+# cores, as a sixth of the time a worker waits: for a process, a disk or a clock.
+SPREAD = -n $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))") --dist loadfile --no-loadscope-reorder
 # Each worker, and each process that a test starts, would compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 

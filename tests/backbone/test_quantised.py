@@ -455,7 +455,9 @@ def test_the_exported_lora_of_a_quantised_base_is_read_by_peft(family_folder: Lo
     for kind, options in (("peft", {}), ("lora", {"rank": 64})):
         export(tmp_path / "adapter", kind, out=tmp_path / kind, data=None, rows=8, **options)
         assert json.loads((tmp_path / kind / "adapter_config.json").read_text())["peft_type"] == "LORA"
-    with pytest.raises(UsageError, match="--onto is dequantised or original, not 'orignal'; did you mean 'original'"):
+    with pytest.raises(
+        UsageError, match="--onto is dequantised, original or codes, not 'orignal'; did you mean 'original'"
+    ):
         export(tmp_path / "adapter", "merged", out=tmp_path / "x", data=None, rows=8, onto="orignal")
     with pytest.raises(UsageError, match="--to merged takes no --rank; it is for --to gguf-lora and lora"):
         export(tmp_path / "adapter", "merged", out=tmp_path / "x", data=None, rows=8, rank=4)
