@@ -13,7 +13,7 @@ from typing import Any
 from afina.errors import UsageError
 from afina.links import refuse_link
 
-__all__ = ["beside", "partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
+__all__ = ["beside", "is_partial", "partial_of", "sweep_partials", "whole_file", "write_json", "write_text"]
 
 _PARTIAL = re.compile(r"\.(.+)\.(\d{1,10})(?:\.narrow)?\.part", re.DOTALL)
 """The name of a file that is being written beside its place: the name that it will have, the process, an ending of ours."""
@@ -95,6 +95,11 @@ def beside(path: Path, name: str) -> Path:
     if not path.name:
         raise UsageError(f"'{path}' is a folder, and no name for what is to be written; give one.")
     return path.with_name(name)
+
+
+def is_partial(name: str) -> bool:
+    """Return whether a file of this name is one that is being written, or was left half written."""
+    return _PARTIAL.fullmatch(name) is not None
 
 
 def sweep_partials(folder: Path, name: str | None = None) -> None:

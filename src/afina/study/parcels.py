@@ -19,12 +19,12 @@ from afina.errors import UsageError
 from afina.study.carry_out import CohortJob
 from afina.study.errand import FOLDER, PATIENCE, Ended, Errand, by_interpreter, is_seen
 from afina.study.job import Job
-from afina.whole_file import whole_file
+from afina.whole_file import is_partial, whole_file
 
 __all__ = ["Visit", "packed", "put_back", "run_there"]
 
-_RUNS, _COPY, _PARTIAL = "runs", ".copy", ".part"
-"""The folder of runs, the file that marks a copy of one, and the ending of what is half written."""
+_RUNS, _COPY = "runs", ".copy"
+"""The folder of a study's runs, and the file that marks a copy of a study."""
 _PATIENCE = 2.0
 """Seconds that another job may take to mark the copy that it began."""
 
@@ -78,8 +78,7 @@ class Visit:
                 "that every machine can make, or a folder that all of them share"
             ) from None
         with tarfile.open(fileobj=io.BytesIO(parcel)) as archive:
-            names = {Path(name).parts for name in archive.getnames()}
-        self._runs = {parts[place + 1] for parts in names for place, part in enumerate(parts[:-1]) if part == _RUNS}
+            self._runs = {run for name in archive.getnames() if (run := _run_of(Path(name))) is not None}
         self._before = self._state()
 
     def made(self) -> bytes:
@@ -149,12 +148,17 @@ def _files(folder: Path) -> Iterator[Path]:
 def _read_by(study: Path, runs: Set[str]) -> Iterator[Path]:
     """Yield the files of a study that a job of these runs reads; those of all runs where it names none."""
     for path in _files(study):
-        parts = path.relative_to(study).parts
-        # Of a study as of the one within it that searches rates.
-        of_run = next((parts[place + 1] for place, part in enumerate(parts[:-2]) if part == _RUNS), None)
-        other = of_run is not None and bool(runs) and of_run not in runs
-        if not other and parts[0] not in (FOLDER, _COPY) and path.name != ".lock" and path.suffix != _PARTIAL:
+        inside = path.relative_to(study)
+        run = _run_of(inside)
+        other = run is not None and bool(runs) and run not in runs
+        if not other and inside.parts[0] not in (FOLDER, _COPY) and path.name != ".lock" and not is_partial(path.name):
             yield path
+
+
+def _run_of(inside: Path) -> str | None:
+    """Return the run in whose folder a file lies, of a study as of the one within it that searches rates."""
+    parts = inside.parts
+    return next((parts[place + 1] for place, part in enumerate(parts[:-2]) if part == _RUNS), None)
 
 
 def _archive(study: Path, files: Iterable[Path]) -> bytes:
