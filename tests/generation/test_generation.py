@@ -243,11 +243,26 @@ def streamed(tokenizer: Any, ids: list[int], stop: tuple[str, ...], before: list
 def test_pieces_are_whole_characters_and_end_before_the_stop(text: str, stop: list[str], before: str) -> None:
     text = text.replace("\ufffd", "")
     encode = BYTES.backend_tokenizer.encode
-    places = [place for own in stop if (place := text.find(own)) >= 0]
-    wanted = text[: min(places)] if places else text
+    # Of stops within one another the one that is whole first, before all of what made it.
+    places = [(place + len(own), place) for own in stop if (place := text.find(own)) >= 0]
+    wanted = text[: min(places)[1]] if places else text
     pieces = streamed(BYTES, encode(text).ids, tuple(stop), encode(before).ids, cut=False)
     assert "".join(pieces) == wanted
     assert not any("\ufffd" in piece for piece in pieces)
+
+
+class Pieces:
+    """A tokenizer whose tokens are their texts."""
+
+    def decode(self, tokens: list[str], **how: Any) -> str:
+        return "".join(tokens)
+
+
+@pytest.mark.parametrize("tokens", [["1", "0", "0"], ["10", "0"], ["100"]])
+def test_the_stop_that_is_whole_first_ends_a_text_however_it_is_cut_into_tokens(tokens: list[Any]) -> None:
+    stream = TextStream(Pieces(), ("0", "100"))
+    assert "".join(map(stream.add, tokens)) == "1"
+    assert stream.stopped
 
 
 @given(st.text(alphabet="#END. a\nçé😀", max_size=100))

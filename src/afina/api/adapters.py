@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afina.api.conversations import loaded_from
+from afina.one_or_more import one_or_more
 
 if TYPE_CHECKING:
     from afina.card.write import WrittenCard
@@ -50,7 +51,7 @@ class Generated:
 
 def generate(
     adapter: str | Path,
-    prompts: Sequence[str] = (),
+    prompts: str | Sequence[str] = (),
     settings: "GenerationSettings | None" = None,
     *,
     file: str | Path | None = None,
@@ -75,6 +76,7 @@ def generate(
     from afina.errors import UsageError
     from afina.generation.settings import GenerationSettings
 
+    prompts = one_or_more(prompts)
     how = settings or GenerationSettings()
     if (file is None) == (not prompts):
         raise UsageError("Give prompts or --file, one of the two.")
@@ -123,9 +125,9 @@ def _piece_by_piece(
 def evaluate(
     adapter: str | Path,
     *,
-    text: Sequence[str | Path] = (),
-    answers: Sequence[str | Path] = (),
-    tasks: Sequence[str | Path] = (),
+    text: str | Path | Sequence[str | Path] = (),
+    answers: str | Path | Sequence[str | Path] = (),
+    tasks: str | Path | Sequence[str | Path] = (),
     against_base: bool = True,
     column: str | None = None,
     answering: "Answering | None" = None,
@@ -153,6 +155,7 @@ def evaluate(
     `out` all of it is written as JSON, over what is there only with `force`. Raises `UsageError` in one sentence for what is
     not there, cannot be read or does not speak.
     """
+    text, answers, tasks = one_or_more(text), one_or_more(answers), one_or_more(tasks)
     # Before anything heavy is imported, as the measurement may take hours and its file could not be written.
     _check_out(out, (adapter, *text, *answers, *tasks), force=force)
     from afina.api.prediction import opened
@@ -236,7 +239,7 @@ def export(
     from afina.errors import UsageError
     from afina.export.target import folder_of, make_target
 
-    several = [adapter] if isinstance(adapter, str | Path) else list(adapter)
+    several = one_or_more(adapter)
     if len(several) > 1 and data is not None:
         raise UsageError("Several adapters are compared each on its own test rows: leave out --data.")
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.audit.bias.questions import BiasSettings
     from afina.audit.bias.run import BiasAudit
@@ -124,7 +126,7 @@ def canaries(
     out: str | Path,
     *,
     count: int = 4,
-    repeat: Sequence[int] = (1, 4, 16),
+    repeat: int | Sequence[int] = (1, 4, 16),
     symbols: str = "0123456789",
     length: int = 8,
     columns: "DatasetSpec | None" = None,
@@ -134,5 +136,6 @@ def canaries(
     """Plant rows with random secrets in a copy of training data, and return the manifest, which is to be kept apart."""
     from afina.audit.canaries import Planting, plant
 
+    repeat = one_or_more(repeat)
     planting = Planting(count=count, repeat=repeat, symbols=symbols, length=length, seed=seed)
     return plant(data, out, planting, columns=columns, force=force)

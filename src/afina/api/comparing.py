@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.evaluation.beside import BesideCompared
 
@@ -12,14 +14,14 @@ __all__ = ["compare"]
 
 
 def compare(
-    models: Sequence[str | Path],
+    models: str | Path | Sequence[str | Path],
     *,
-    data: Sequence[str | Path] = (),
-    text: Sequence[str | Path] = (),
-    answers: Sequence[str | Path] = (),
+    data: str | Path | Sequence[str | Path] = (),
+    text: str | Path | Sequence[str | Path] = (),
+    answers: str | Path | Sequence[str | Path] = (),
     at_most: float = 0.02,
     task: str = "auto",
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     max_new_tokens: int = 64,
     limit: int | None = None,
     max_length: int = 256,
@@ -41,6 +43,8 @@ def compare(
     from afina.outputs import check_outputs
     from afina.whole_file import write_text
 
+    models, metrics = one_or_more(models), one_or_more(metrics)
+    data, text, answers = one_or_more(data), one_or_more(text), one_or_more(answers)
     reads = [*data, *text, *answers]
     check_outputs((out,), reads, force=force)
     items = BesideItems(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.corpus.clean import CleanReport
     from afina.corpus.convert import ConvertReport
@@ -30,7 +32,7 @@ def inspect(
     tokenizer: str | None = None,
     similarity: float = 0.8,
     test: str | Path | None = None,
-    groups: Sequence[str] = (),
+    groups: str | Sequence[str] = (),
     words: str | Path | None = None,
     plain: bool | None = None,
     speakers: "Speakers | None" = None,
@@ -56,6 +58,7 @@ def inspect(
     from afina.whole_file import write_text
     from afina.words.language import Words
 
+    groups = one_or_more(groups)
     # What may not be overwritten is said before a large file is read.
     check_outputs((html, json_file), (file,) if test is None else (file, test), force=force)
     inspection = inspect_file(
@@ -115,7 +118,7 @@ def generate(
     out: str | Path,
     writer: "TextWriter",
     *,
-    topics: Sequence[str] = (),
+    topics: str | Sequence[str] = (),
     count: int = 100,
     settings: "CleanSettings | None" = None,
     seed: int = 0,
@@ -135,7 +138,7 @@ def generate_data(
     prompt: str,
     out: str | Path,
     *,
-    topics: Sequence[str] = (),
+    topics: str | Sequence[str] = (),
     count: int = 100,
     seed: int = 0,
     settings: "CleanSettings | None" = None,
@@ -150,7 +153,7 @@ def generate_data(
     from afina.corpus.generate import Wanted
     from afina.corpus.generate import generate as run
 
-    wanted = Wanted(prompt, tuple(topics), count, seed)
+    wanted = Wanted(prompt, tuple(one_or_more(topics)), count, seed)
     return run(writer, wanted, out, settings, speakers=speakers, embed=embed, observe=observe)
 
 

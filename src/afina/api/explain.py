@@ -5,6 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.explanation.explained import Explained
     from afina.explanation.ways.base import AttributionWay
@@ -16,7 +18,7 @@ __all__ = ["explain", "explain_study"]
 def explain(
     adapters: str | Path | Sequence[str | Path],
     texts: str | Sequence[str] = (),
-    text_pairs: Sequence[str] | None = None,
+    text_pairs: str | Sequence[str] | None = None,
     *,
     file: str | Path | None = None,
     way: str = "integrated-gradients",
@@ -53,7 +55,8 @@ def explain(
     from afina.predictor.loading import Loading
     from afina.whole_file import write_text
 
-    folders = [adapters] if isinstance(adapters, str | Path) else list(adapters)
+    texts, text_pairs = one_or_more(texts), one_or_more(text_pairs)
+    folders = one_or_more(adapters)
     if exported := [folder for folder in folders if is_run(folder)]:
         raise UsageError(
             f"{exported[0]} is an export, which has no gradients and no hooks: explain the adapter that it was made of."
@@ -75,13 +78,13 @@ def explain(
 
 
 def _given(
-    texts: str | Sequence[str], pairs: Sequence[str] | None, file: str | Path | None, adapter: Path
+    texts: Sequence[str], pairs: Sequence[str] | None, file: str | Path | None, adapter: Path
 ) -> tuple[list[str], list[str] | None]:
     """Return what is to be explained; raises `UsageError` for nothing, or too much."""
     from afina.data.predicting.asked import asked_texts, read_asked
     from afina.errors import UsageError
 
-    given = [texts] if isinstance(texts, str) else list(texts)
+    given = list(texts)
     if file is not None and given:
         raise UsageError("Give texts or --file, not both.")
     asked = asked_texts(given, pairs) if file is None else read_asked(Path(file), adapter=adapter)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.data.predicting.asked import Asked
     from afina.export.opened import OpenedExport
@@ -20,16 +22,16 @@ def predict(
     adapter: "Predictor | str | Path",
     texts: str | Iterable[str] = (),
     *,
-    pair: Sequence[str] | None = None,
+    pair: str | Sequence[str] | None = None,
     file: str | Path | None = None,
     text: str | None = None,
     text_pair: str | None = None,
     file_separator: str | None = None,
     encoding: str | None = None,
-    choice: Sequence[str] | None = None,
+    choice: str | Sequence[str] | None = None,
     format: str | None = None,
     out: str | Path | None = None,
-    keep: Sequence[str] | None = None,
+    keep: str | Sequence[str] | None = None,
     at_least: float | None = None,
     separator: str | None = None,
     batch_size: int = 32,
@@ -53,6 +55,7 @@ def predict(
     from afina.data.predicting.predicted import check_at_least, check_separator, form_of, kept_columns
     from afina.outputs import check_outputs
 
+    pair, choice, keep = one_or_more(pair), one_or_more(choice), one_or_more(keep)
     check_at_least(at_least)
     mark, target = check_separator(separator), None if out is None else Path(out)
     form = form_of(format, target)
@@ -151,7 +154,7 @@ def predict_file(
     *,
     text: str | None = None,
     text_pair: str | None = None,
-    keep: Sequence[str] | None = None,
+    keep: str | Sequence[str] | None = None,
     at_least: float | None = None,
     form: str | None = None,
     separator: str | None = None,

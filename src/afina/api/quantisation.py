@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.quantisation.report import QuantisedReport
 
@@ -30,8 +32,8 @@ def quantise(
     seed: int = 0,
     report: bool = False,
     original: str | None = None,
-    text: Sequence[str | Path] = (),
-    tasks: Sequence[str | Path] = (),
+    text: str | Path | Sequence[str | Path] = (),
+    tasks: str | Path | Sequence[str | Path] = (),
     limit: int | None = None,
     device: str = "auto",
     trust_remote_code: bool = False,
@@ -50,8 +52,8 @@ def quantise(
     from afina.quantisation.report import report_of
     from afina.quantisation.way import USUAL_WAY, QuantiseSettings
 
-    name = str(model)
-    place = device_named(device)
+    text, tasks = one_or_more(text), one_or_more(tasks)
+    name, place = str(model), device_named(device)
     folder = _folder_of(out, calibration, original, report=report)
     if folder is None:
         made, before = report_of(name, original, trust_remote_code=trust_remote_code), original

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.corpus.writers import TextWriter
     from afina.evaluation.comparing.config import CompareConfig
@@ -30,7 +32,7 @@ def index(
     out: str | Path,
     *,
     representation: str | None = None,
-    parts: Sequence[str] | None = None,
+    parts: str | Sequence[str] | None = None,
     model: str | None = None,
     adapter: str | Path | None = None,
     pooling: str | None = None,
@@ -38,7 +40,7 @@ def index(
     precision: str | None = None,
     tokens: int | None = None,
     overlap: int | None = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     text_language: str | None = None,
     near: float | None = None,
     store: str | None = None,
@@ -56,7 +58,8 @@ def index(
     """
     from afina.retrieval.build import build_index
 
-    places = [documents] if isinstance(documents, str | Path) else list(documents)
+    parts, columns = one_or_more(parts), one_or_more(columns)
+    places = one_or_more(documents)
     return build_index(
         places, out, device=device, force=force, tell=tell, representation=representation,
         parts=None if parts is None else tuple(parts), model=model, adapter=None if adapter is None else str(adapter),

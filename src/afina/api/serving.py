@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.serve.http.house import ServeLimits
     from afina.serve.http.server import Served
@@ -26,7 +28,7 @@ def serve(
     grace: float = 30.0,
     log: str | Path | None = None,
     log_text: bool = False,
-    same: Sequence[str] = (),
+    same: str | Sequence[str] = (),
     index: "str | Path | Mapping[str, str | Path] | None" = None,
     precision: str | None = None,
     device: str = "auto",
@@ -43,6 +45,7 @@ def serve(
     """
     from afina.errors import UsageError
 
+    same = one_or_more(same)
     if not 0 <= port <= 65535:
         raise UsageError(f"--port is from 0 to 65535, not {port}.")
     if not 0 <= grace < 1e6:

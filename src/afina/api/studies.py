@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.config import StudyConfig
     from afina.report.moved import Moved
@@ -162,7 +164,7 @@ def plan(
     file: "str | Path | StudyConfig | Study | None" = None,
     *,
     devices: str | Sequence[str] | None = None,
-    prices: Mapping[str, str | float] | Sequence[str] | None = None,
+    prices: Mapping[str, str | float] | str | Sequence[str] | None = None,
     grid: str | float | None = None,
     ahead: "Callable[[Ahead], None]" = _unseen,
     tell: Callable[[str], None] = _unseen,
@@ -237,7 +239,7 @@ def recommend(
     minimum: float | None = None,
     model: str | None = None,
     dataset: str | None = None,
-    no_worse_than_base: Sequence[str] = (),
+    no_worse_than_base: str | Sequence[str] = (),
     language: str = "en",
 ) -> "Recommendation":
     """Choose one of a study's methods within a person's limits, with the reason, the runner-up and what is left out.
@@ -248,6 +250,7 @@ def recommend(
     from afina.results.recommend import recommend as choose
     from afina.words.language import Words
 
+    no_worse_than_base = one_or_more(no_worse_than_base)
     if no_worse_than_base:
         # Imported where it is asked for: a recommendation needs no audit's code.
         from afina.study.audits import AUDITS

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afina.one_or_more import one_or_more
+
 if TYPE_CHECKING:
     from afina.audit.watch.settings import WatchSettings
     from afina.audit.watch.watched import WatchAudit
@@ -42,7 +44,7 @@ def watch(
     words = Words(language)
     files = [] if out is None else watch_files(out)
     _check_ours(files)
-    paths = [Path(own) for own in ([rows] if isinstance(rows, str | Path) else rows)]
+    paths = [Path(own) for own in one_or_more(rows)]
     loading = Loading(model=model, device=device, precision=precision, trust_remote_code=trust_remote_code)
     audit = watch_adapter(
         Path(adapter), paths, settings or WatchSettings(), loading=loading,

@@ -39,11 +39,12 @@ class TextStream:
 
         # A replacement character at the end may be the first bytes of a letter whose others are in the next token.
         certain = decoded.rstrip(_INCOMPLETE)
-        places = [place for text in self._stop if (place := certain.find(text, self._given)) >= 0]
+        places = [(place + len(own), place) for own in self._stop if (place := certain.find(own, self._given)) >= 0]
         self.stopped = bool(places)
 
-        # What may be the beginning of a stop text waits until it is one or cannot be one any more.
-        end = min(places) if places else len(certain) - self._could_stop(certain[self._given :])
+        # Of several stop texts the one that was whole first ends it, also where one token brings them all. What may be the
+        # beginning of one waits until it is one or cannot be one any more.
+        end = min(places)[1] if places else len(certain) - self._could_stop(certain[self._given :])
         self.seen = len(self.text) + len(certain) - self._given
         piece = self._give(certain[self._given : end])
 

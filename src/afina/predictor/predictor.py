@@ -233,9 +233,13 @@ def rows_of(
     texts: Sequence[Any], text_pairs: Sequence[str] | None = None, choices: list[list[str]] | None = None,
     groups: Sequence[str | None] | None = None,
 ) -> Rows:  # fmt: skip
-    """Make rows of texts; raises `UsageError` for an empty one, and for groups that are not as many."""
-    if groups is not None and len(groups) != len(texts):
-        raise UsageError(f"{len(groups)} groups for {len(texts)} texts; give one for each, None where it is not known.")
+    """Make rows of texts; raises `UsageError` for an empty one, and for what is beside them and not as many."""
+    for name, beside in (("text_pairs", text_pairs), ("groups", groups), ("choices", choices)):
+        if isinstance(beside, str):
+            raise UsageError(f"{name} is a list with one for each text, not one text.")
+        if beside is not None and len(beside) != len(texts):
+            least = ", None where it is not known" if name == "groups" else ""
+            raise UsageError(f"{len(beside)} {name} for {len(texts)} texts; give one for each{least}.")
     if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
         raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
     pairs = None if text_pairs is None else list(text_pairs)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from afina.config import StudyConfig
 from afina.errors import UsageError, shown
+from afina.one_or_more import one_or_more
 from afina.study.devices.device import Device
 from afina.study.devices.money import Price, grid_factor, priced, which_devices
 
@@ -31,12 +32,14 @@ class Machines:
 
 
 def asked_machines(
-    devices: str | Sequence[str], prices: Mapping[str, str | float] | Sequence[str], grid: str | float | None
+    devices: str | Sequence[str], prices: Mapping[str, str | float] | str | Sequence[str], grid: str | float | None
 ) -> Machines | None:
     """Return what is asked for, None where it is this machine; raises `UsageError` for what nobody knows."""
-    names = [devices] if isinstance(devices, str) else list(devices)
+    names = one_or_more(devices)
     written = (
-        [f"{name}={_hourly(own)}" for name, own in prices.items()] if isinstance(prices, Mapping) else list(prices)
+        [f"{name}={_hourly(own)}" for name, own in prices.items()]
+        if isinstance(prices, Mapping)
+        else one_or_more(prices)
     )
     by_name: dict[str, Price] = {}
     for text in written:
