@@ -38,6 +38,7 @@ from afina.backbone.vocabulary import check_tokens
 from afina.backbone.weights import heads_of, loading_error, read_weights
 from afina.errors import UsageError
 from afina.ops.frozen_linear import FrozenProduct, frozen_linears
+from afina.ops.waiting import share_cores
 from afina.precision import EXACT
 
 __all__ = [
@@ -255,6 +256,7 @@ def _how_to_load(
     register_attention()
     config = read_config(name, trust_remote_code=trust_remote_code)
     if device == "cpu":
+        share_cores()
         check_memory(name, config)
     kind = model_class(config, speaks=speaks, tags=tags)
     stored = stored_precision(config)
@@ -269,8 +271,7 @@ def _how_to_load(
     if coded(precision) is not None and stored is not None:
         return kind, {"dtype": dtype, "attn_implementation": "afina", "config": config}
 
-    # Built without memory, to learn which of its layers stay as they are (heads, and layers that do not fit the
-    # storage).
+    # Built without memory, to learn which layers stay as they are: heads, and those that do not fit the storage.
     with torch.device("meta"):
         whole = kind.from_config(copy.deepcopy(config), trust_remote_code=trust_remote_code)
     settings = storage.configuration(dtype, [*heads_of(whole), *unfit(whole, storage, device)])

@@ -25,6 +25,7 @@ from afina.measure.energy import EnergyMeter
 from afina.measure.memory import MemoryMonitor
 from afina.methods.base import Method
 from afina.methods.classical import FittedMethod
+from afina.ops.waiting import share_cores
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
 from afina.study.events import Embed, Observer, Remade
@@ -78,6 +79,7 @@ def fit_words(
 ) -> Result:
     """Fit and evaluate on the words of texts; `train_seconds` holds their vectors and the fit."""
     assert isinstance(method, FittedMethod) and method.texts is not None
+    share_cores()
     energy = EnergyMeter("cpu")
     texts = {split: texts_of_ids(tokenizer, _rows(tokens)) for split, tokens in splits.items()}
     with monitor.phase("train"):
