@@ -68,7 +68,7 @@ def test_one_name_is_that_name(tmp_path: Path) -> None:
     (tmp_path / "pages.csv").write_text("text,other\nBees make honey.,wax\n")
     made = afina.index_documents(tmp_path / "pages.csv", tmp_path / "index", representation="bm25", columns="text")
     assert made.settings.columns == ("text",)
-    with pytest.raises(UsageError, match=r"search takes one"):
+    with pytest.raises(UsageError, match=r"^search_several takes a list of questions, not one question"):
         Index(tmp_path / "index").search_several("honey")
     with pytest.raises(UsageError, match=r"^Unknown audit 'fairness'"):
         afina.recommend(tmp_path, no_worse_than_base="fairness")
@@ -79,7 +79,7 @@ def test_one_name_is_that_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("beside", "sentence"),
     [
-        ("second", "text_pairs is a list with one for each text, not one text"),
+        ("second", "takes a list of second texts, not one second text"),
         (["a", "b", "c"], "3 text_pairs for 2 texts"),
     ],
 )

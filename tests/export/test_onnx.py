@@ -15,7 +15,7 @@ import torch
 import afina
 from afina import api
 from afina.data.rows import Rows
-from afina.errors import AfinaError
+from afina.errors import AfinaError, UsageError
 from afina.export import onnx_file
 from afina.export.held import hold
 from afina.export.manifest import MANIFEST, PROBE, read_manifest
@@ -152,6 +152,24 @@ def test_a_manifest_that_cannot_be_gone_by_is_refused(copied: Path, key: str, va
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(AfinaError, match=re.escape(says)):
         open_export(copied)
+
+
+def test_an_export_of_what_learned_from_pairs_is_asked_in_pairs(copied: Path) -> None:
+    manifest = json.loads((copied / MANIFEST).read_text())
+    for pairs, texts, sentence in (
+        (True, (["good film"],), "learned from pairs of texts"),
+        (False, (["good film"], ["second"]), "learned from single texts"),
+    ):
+        (copied / MANIFEST).write_text(json.dumps(manifest | {"reading": manifest["reading"] | {"pairs": pairs}}))
+        with pytest.raises(UsageError, match=sentence):
+            open_export(copied).predict(*texts)
+    # The folder's own script as well.
+    (copied / MANIFEST).write_text(json.dumps(manifest | {"reading": manifest["reading"] | {"pairs": True}}))
+    (wanted,) = open_export(copied).predict(["good film"], ["second"])
+    (found,) = alone(copied, "good film", "--pair", "second")
+    assert found["probabilities"] == pytest.approx(dict(wanted.probabilities or {}), abs=1e-5)
+    with pytest.raises(AssertionError, match="It learned from pairs of texts"):
+        alone(copied, "good film")
 
 
 def test_what_an_export_holds_is_not_chosen_again(made: Path) -> None:

@@ -30,6 +30,12 @@ class AdapterRecord:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Origin of the adapter: data set, metrics, versions."""
 
+    @property
+    def learned_pairs(self) -> bool | None:
+        """Tell whether each train row was a pair of texts; None where that is not known, as of adapters from elsewhere."""
+        columns = self.facts.get("columns")
+        return "text_pair" in columns if isinstance(columns, Mapping) and "text" in columns else None
+
     def make_method(self) -> "Method":
         """Return the method that was trained."""
         from afina.methods.base import make_method

@@ -1,6 +1,6 @@
 """Predictions: what an adapter answers to texts, or to the rows of a file."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,11 @@ def _texts(texts: str | Iterable[str], pair: Sequence[str] | None, *, read_so: s
     if isinstance(texts, str):
         texts = [texts]
     # A list is known whole; lines that still come are answered one by one.
-    return asked_texts(texts, pair) if isinstance(texts, list | tuple) else asked_lines(texts)
+    if not isinstance(texts, Iterator):
+        return asked_texts(texts, pair)  # type: ignore[arg-type]
+    if pair is not None:
+        raise UsageError("--pair goes with texts that are given; lines that still come have none.")
+    return asked_lines(texts)
 
 
 def _rows(
@@ -142,7 +146,7 @@ def _rows(
     from afina.errors import UsageError
     from afina.separator import separator_of
 
-    if texts:
+    if not isinstance(texts, list | tuple) or texts:
         raise UsageError("Give texts or --file, not both.")
     return read_asked(file, text, text_pair, adapter=adapter, separator=separator_of(separator), encoding=encoding)
 

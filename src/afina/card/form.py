@@ -64,14 +64,15 @@ def lines(way: str, known: "Known") -> tuple[str, str]:
     base, text = known.base, known.base.inputs == "text"
     # Where the hub's weights are not those that were trained on, the reader has to give a folder of his own.
     of_base = f'"{base.hub if base.hub is not None and base.same_weights else f"path/to/{base.name}"}"'
-    pairs = "text_pair" in (known.record.facts.get("columns") or {})
+    pairs = bool(known.record.learned_pairs)
     # A head's width has to be said, as the base's own configuration says another.
     labels = f", num_labels={known.task.outputs}" if known.task.has_head else ""
+    asked = ('"A text." --pair "Its second text."' if pairs else '"A text."') if text else "image.png"
     places = {
         "at": _HERE, "base": of_base, "auto": known.task.auto_class(base.inputs, reads_apart=base.reads_apart),
         "labels": labels, "example": known.task.example(pairs=pairs) if text else "predict(images)",
         "reader": "AutoTokenizer" if text else "AutoImageProcessor", "reading": "tokenizer" if text else "processor",
-        "reads": _HERE if text else of_base, "run": _run(known), "asked": '"A text."' if text else "image.png",
+        "reads": _HERE if text else of_base, "run": _run(known), "asked": asked,
     }  # fmt: skip
     return "sh" if way.startswith(_COMMANDS) else "python", Template(way).safe_substitute(places)
 
@@ -92,4 +93,5 @@ def _run(known: "Known") -> str:
     """Return what a model of transformers' is asked, and how its answer is read."""
     if known.base.inputs != "text":
         return 'model(**processor(image, return_tensors="pt")).logits'
-    return known.task.asked('tokenizer("A text.", return_tensors="pt")')
+    texts = '"A text.", "Its second text."' if known.record.learned_pairs else '"A text."'
+    return known.task.asked(f'tokenizer({texts}, return_tensors="pt")')

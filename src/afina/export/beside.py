@@ -49,6 +49,8 @@ def write_beside(loaded: Predictor, folder: Path, *, runtime: str, several: bool
         if loaded.task.tags:
             reading["words_with_space"] = words_with_space(tokenizer)
         reading["answers"] = loaded.task.answer_form
+        if loaded.record.learned_pairs is not None and not loaded.task.embeds:
+            reading["pairs"] = loaded.record.learned_pairs
     kind = "images" if "image" in reading else "words" if loaded.task.tags else "texts"
     # A script for a kind of input, filled with a runtime's lines: so each is written once.
     (folder / SCRIPT).write_text(script_of(runtime, kind), encoding="utf-8")

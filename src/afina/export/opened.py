@@ -19,6 +19,7 @@ from afina.export.manifest import MANIFEST, PROBE, Manifest, export_at, read_man
 from afina.export.runtime import RUNTIMES, Session, runner_of, runtime_of
 from afina.export.speech import RuntimeWrites, answer_scores
 from afina.export.writing.names import READS
+from afina.given_texts import check_pairs, given_choices, given_texts, is_texts
 from afina.predictor.predictor import rows_of
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Prediction
@@ -62,6 +63,7 @@ class OpenedExport:
         batch_size: int = 32,
     ) -> Sequence[Prediction]:
         """Return one prediction a text (or pair), or an image of uint8; raises `UsageError` as an adapter's `predict`."""
+        texts = self.given(texts)
         tokens = self.read(texts, text_pairs, choices)
         if tokens is None:
             return []
@@ -80,8 +82,7 @@ class OpenedExport:
         """Return what was given as the graph takes it, None for nothing; raises `UsageError` for what it does not take."""
         if choices is not None:
             raise UsageError("This export wants no choices.")
-        if isinstance(texts, str):
-            raise UsageError("predict takes a list of texts, not one text.")
+        texts = self.given(texts)
         if isinstance(texts, np.ndarray) != ("pixel_values" in self.manifest.inputs):
             wants = "images, as an array of uint8" if "pixel_values" in self.manifest.inputs else "texts, as a list"
             raise UsageError(f"{self.folder} takes {wants}.")
@@ -91,7 +92,14 @@ class OpenedExport:
             return None
         if self.task.tags:
             return self.tokens(untagged(words_of(texts)))
+        check_pairs(self.manifest.reading.get("pairs"), text_pairs is not None, str(self.folder))
         return self.tokens(rows_of(texts, text_pairs))
+
+    def given(self, texts: Any) -> list[Any] | np.ndarray:
+        """Return texts as a list (of words, where they are tagged), or images as they are."""
+        if isinstance(texts, np.ndarray) and not is_texts(texts):
+            return texts
+        return given_texts(texts, lists=self.task.tags)
 
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them, by the folder's own tokenizer."""
@@ -159,11 +167,12 @@ class WritingExport(RuntimeWrites, OpenedExport):
         if (choices is not None) != self.task.wants_choices:
             wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"
             raise UsageError(f"This export wants {wanted}.")
-        if isinstance(texts, str | np.ndarray):
+        texts = self.given(texts)
+        if isinstance(texts, np.ndarray):
             raise UsageError(f"{self.folder} takes a list of texts.")
         if not texts:
             return None
-        return self.tokens(rows_of(texts, text_pairs, None if choices is None else [list(own) for own in choices]))
+        return self.tokens(rows_of(texts, text_pairs, None if choices is None else given_choices(choices, len(texts))))
 
     def tokens(self, rows: Rows) -> Tokens:
         task = self.task if rows.choices is None else self.task.choosing(rows.choices)

@@ -8,6 +8,7 @@ from afina.errors import UsageError
 from afina.generation.rows import Piece, Request, Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message, Template, check_messages
+from afina.given_texts import given_texts
 
 __all__ = ["Writes", "writes_of"]
 
@@ -86,9 +87,7 @@ class Writes(ABC):
         With `special` the names of control tokens in prompts that are texts are those tokens.
         """
         settings = (settings or GenerationSettings()).changed(**changes)
-        # A text is a sequence too, and would be written letter by letter.
-        if isinstance(prompts, str):
-            raise UsageError("generate takes a list of prompts, not one text.")
+        prompts = given_texts(prompts, "prompt", caller="generate", lists=True)
         each = [self] * len(prompts) if adapters is None else list(adapters)
         if len(each) != len(prompts):
             raise UsageError(f"There are {len(each)} adapters for {len(prompts)} prompts; give one for each.")

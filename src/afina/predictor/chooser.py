@@ -8,6 +8,7 @@ import numpy as np
 from afina.data.rows import Rows
 from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
+from afina.given_texts import given_choices
 from afina.predictor.classifier import Classifier
 from afina.predictor.predictor import Texts, predictor, rows_of
 from afina.predictor.writer import Writer
@@ -30,14 +31,14 @@ class Chooser(Classifier, Writer):
         if (choices is not None) != self.task.wants_choices:
             wanted = "each text's answers; give them as choices" if self.task.wants_choices else "no choices"
             raise UsageError(f"This adapter wants {wanted}.")
-        self.check_inputs(texts)
-        assert not isinstance(texts, np.ndarray), "models that speak read texts"
-        if not texts:
+        taken = self.given(texts)
+        assert not isinstance(taken, np.ndarray), "models that speak read texts"
+        if not taken:
             return None
-        given = None if choices is None else [list(own) for own in choices]
+        given = None if choices is None else given_choices(choices, len(taken))
         if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
-            raise UsageError(f"Text {few[0] + 1} of {len(texts)} has {len(given[few[0]])} choices; give at least two.")
-        return self.tokens(rows_of(texts, text_pairs, given))
+            raise UsageError(f"Text {few[0] + 1} of {len(taken)} has {len(given[few[0]])} choices; give at least two.")
+        return self.tokens(rows_of(taken, text_pairs, given))
 
     def tokens(self, rows: Rows) -> Tokens:
         if rows.choices is None or not self.task.wants_choices:

@@ -6,7 +6,7 @@ import numpy as np
 
 from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
-from afina.predictor.predictor import Predictor, Texts, predictor, rows_of
+from afina.predictor.predictor import Predictor, Texts, predictor
 from afina.tasks.predictions import Prediction
 
 __all__ = ["Classifier"]
@@ -30,6 +30,7 @@ class Classifier(Predictor):
         `groups` are each text's, of the column by which the adapter decides (None where it is not known); others pass them
         over.
         """
+        texts = self.given(texts, lists=self.task.tags)
         tokens = self.read(texts, text_pairs, choices, groups)
         # Nothing was asked, so nothing is loaded or run.
         if tokens is None:
@@ -55,7 +56,7 @@ class Classifier(Predictor):
         """Return what `predict` was given as the model takes it, None for nothing; raises `UsageError` as `predict` says."""
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
-        self.check_inputs(texts)
-        if isinstance(texts, np.ndarray):
-            return self.images(texts)
-        return self.tokens(rows_of(texts, text_pairs, groups=groups)) if texts else None
+        taken = self.given(texts)
+        if isinstance(taken, np.ndarray):
+            return self.images(taken)
+        return self.tokens(self.rows(taken, text_pairs, groups)) if taken else None

@@ -25,6 +25,7 @@ from afina.errors import UsageError
 from afina.generation.rows import Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message
+from afina.given_texts import check_pairs, given_texts, is_texts
 from afina.methods.base import Method
 from afina.registry import Registry
 from afina.tasks.base import Task
@@ -116,7 +117,7 @@ class Predictor:
 
         With `pooling="cls"` it is that of the first token, or in a decoder of the last.
         """
-        self.check_inputs(texts)
+        texts = self.given(texts)
         if not len(texts):
             return np.zeros((0, self.backbone.anatomy.width), np.float32)
         if isinstance(texts, np.ndarray):
@@ -219,14 +220,27 @@ class Predictor:
             (outputs,) = predict_logits(attached, tokens, batch_size=batch_size)
         return outputs
 
-    def check_inputs(self, texts: Texts) -> None:
-        """Raise `UsageError` for one text where several are taken, and for texts where the model takes something else."""
-        if isinstance(texts, str):
-            raise UsageError("predict takes a list of texts, not one text.")
+    def given(self, texts: Texts, *, lists: bool = False) -> list[Any] | Images:
+        """Return texts as a list, with `lists` also lists of words, or images as they are.
+
+        Raises `UsageError` for what is neither, and for texts where the model takes something else.
+        """
+        images = isinstance(texts, np.ndarray) and not is_texts(texts)
+        taken = texts if images else given_texts(texts, lists=lists)
         wants = self.backbone.anatomy.row.inputs
         # Sound is read by no predictor yet, only by training.
-        if isinstance(texts, np.ndarray) != (wants != "text") or wants == "sound":
+        if images != (wants != "text") or wants == "sound":
             raise UsageError(f"{self.record.model} takes {wants}; give texts as a list, images as an array of uint8.")
+        return taken  # type: ignore[return-value]
+
+    def rows(
+        self, texts: Sequence[Any], text_pairs: Sequence[str] | None, groups: Sequence[str | None] | None = None,
+    ) -> Rows:  # fmt: skip
+        """Make rows of texts, or of pairs where the adapter learned from pairs; raises `UsageError` for the others."""
+        # Whoever embeds learned from questions with their passages, and gives a vector for each by itself.
+        learned = None if self.task.embeds else self.record.learned_pairs
+        check_pairs(learned, text_pairs is not None, str(self.folder))
+        return rows_of(texts, text_pairs, groups=groups)
 
 
 def rows_of(
@@ -234,15 +248,13 @@ def rows_of(
     groups: Sequence[str | None] | None = None,
 ) -> Rows:  # fmt: skip
     """Make rows of texts; raises `UsageError` for an empty one, and for what is beside them and not as many."""
-    for name, beside in (("text_pairs", text_pairs), ("groups", groups), ("choices", choices)):
-        if isinstance(beside, str):
-            raise UsageError(f"{name} is a list with one for each text, not one text.")
+    pairs = None if text_pairs is None else given_texts(text_pairs, "second text")
+    for name, beside in (("text_pairs", pairs), ("groups", groups)):
         if beside is not None and len(beside) != len(texts):
             least = ", None where it is not known" if name == "groups" else ""
             raise UsageError(f"{len(beside)} {name} for {len(texts)} texts; give one for each{least}.")
     if empty := [index for index, text in enumerate(texts) if not str(text).strip()]:
         raise UsageError(f"Text {empty[0] + 1} of {len(texts)} is empty.")
-    pairs = None if text_pairs is None else list(text_pairs)
     known = None if groups is None else list(groups)
     return Rows(list(map(str, texts)), pairs, np.zeros(len(texts), dtype=np.int64), choices=choices, group=known)
 

@@ -23,6 +23,6 @@ class Tagger(Classifier):
     ) -> Tokens | None:  # fmt: skip
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
-        self.check_inputs(texts)
-        assert not isinstance(texts, np.ndarray), "models that tag read texts"
-        return self.tokens(untagged(words_of(texts))) if texts else None
+        taken = self.given(texts, lists=True)
+        assert not isinstance(taken, np.ndarray), "models that tag read texts"
+        return self.tokens(untagged(words_of(taken))) if taken else None

@@ -70,11 +70,11 @@ class Writer(WritesOnBackbone, Predictor):
         """
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
-        self.check_inputs(texts)
-        assert not isinstance(texts, np.ndarray), "models that speak read texts"
-        if not texts:
+        taken = self.given(texts)
+        assert not isinstance(taken, np.ndarray), "models that speak read texts"
+        if not taken:
             return np.zeros((0, self.task.outputs), np.float32)
-        return self.outputs(self.tokens(rows_of(texts, text_pairs)), batch_size)
+        return self.outputs(self.tokens(rows_of(taken, text_pairs)), batch_size)
 
 
 def writer_of(adapter: Predictor) -> Writer:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from afina.errors import UsageError, nearest, shown
+from afina.given_texts import given_texts
 from afina.retrieval.edition import Chunk
 from afina.retrieval.folder import TERMS, IndexFolder
 from afina.retrieval.representations.base import NOTHING, REPRESENTATIONS, Ranker
@@ -119,8 +120,7 @@ class Index:
         self, questions: Sequence[str], most: int, *, by: str | None = None
     ) -> list[tuple[dict[str, dict[int, tuple[int, float]]], list[float], list[int], dict[str, float]]]:
         """Return by question: of each part ranks and scores by row, the best scores, their rows, each part's best score."""
-        if isinstance(questions, str):
-            raise UsageError("search_several takes a list of questions; search takes one.")
+        questions = given_texts(questions, "question", caller="search_several")
         # An empty question is near to nothing, and a model would be asked for it.
         if blank := [number for number, question in enumerate(questions, start=1) if not question.strip()]:
             raise UsageError(f"Question {blank[0]} is empty." if len(questions) > 1 else "The question is empty.")

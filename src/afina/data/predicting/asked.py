@@ -16,6 +16,7 @@ from afina.data.labels.tags import words_in
 from afina.data.predicting.remembered import Remembered, reading_of, remembered, spec_for
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
+from afina.given_texts import given_texts
 
 __all__ = ["Asked", "AskedRow", "asked_lines", "asked_texts", "read_asked"]
 
@@ -67,6 +68,8 @@ class Asked:
 
 def asked_texts(given: Sequence[str], pairs: Sequence[str] | None) -> Asked:
     """Ask for texts, each with its second one where there are pairs; raises `UsageError` where their numbers differ."""
+    given = given_texts(given)
+    pairs = given_texts(pairs, "second text") if pairs else None
     if pairs and len(pairs) != len(given):
         raise UsageError(f"{len(pairs)} --pair for {len(given)} texts; give one for each.")
     columns: dict[str, Sequence[Any]] = {"text": list(given), **({"text_pair": list(pairs)} if pairs else {})}
@@ -76,7 +79,7 @@ def asked_texts(given: Sequence[str], pairs: Sequence[str] | None) -> Asked:
 def asked_lines(lines: Iterable[str]) -> Asked:
     """Ask for lines as they come."""
     # Without their line's end alone: spaces belong to a text.
-    return Asked((line.rstrip("\n") for line in lines), live=True)
+    return Asked((given_texts([line])[0].rstrip("\n") for line in lines), live=True)
 
 
 def read_asked(
@@ -111,7 +114,9 @@ def read_asked(
         table, spec = spec_for(table, where, memory, text, text_pair, notes)
         named = find_columns({"train": table}, spec, where, with_label=False)
         first = texts(table, named["text"], where)
-        pair = texts(table, named["text_pair"], where) if "text_pair" in named else None
+        # To who learned from single texts, a column that happens to have a second text's name is nothing.
+        single = bool(memory.text) and memory.text_pair is None and text_pair is None
+        pair = texts(table, named["text_pair"], where) if "text_pair" in named and not single else None
     except UsageError:
         # A file of words needs no text beside them.
         if words is None:

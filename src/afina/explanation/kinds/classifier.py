@@ -12,7 +12,6 @@ from afina.data.tokens.as_text import AS_TEXT
 from afina.errors import UsageError, nearest
 from afina.explanation.kinds.base import Kind, kind, log_odds
 from afina.explanation.question import ScoredQuestion, words_of_spans
-from afina.predictor.predictor import rows_of
 
 __all__ = ["AnsweredLabels"]
 
@@ -22,7 +21,7 @@ class AnsweredLabels(Kind):
     """Explains what a head says of a text or a pair."""
 
     def questions(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[ScoredQuestion]:
-        rows = rows_of(texts, pairs)
+        rows = self.predictor.rows(texts, pairs)
         tokens = self.predictor.tokens(rows)
         tokenizer = self.predictor.tokenizer
         if not getattr(tokenizer, "is_fast", False):
