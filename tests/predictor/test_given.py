@@ -21,6 +21,7 @@ from afina.given_texts import given_choices, given_texts
 from afina.methods.base import make_method
 from afina.predictor.predictor import Predictor
 from afina.tasks.classification import Classification
+from commands import afina as afina_command
 
 Loader = Callable[[str], Path]
 TWO = ["the lamp is late", "the kettle"]
@@ -112,6 +113,19 @@ def test_who_learned_from_pairs_is_asked_in_pairs_and_who_learned_from_texts_in_
     assert len(elsewhere.predict(TWO)) == len(elsewhere.predict(TWO, TWO)) == 2
     with pytest.raises(UsageError, match=r"^Second text 1 of 2 is missing"):
         learned.predict(TWO, [None, "second"])
+
+
+def test_texts_that_are_longer_than_is_read_are_counted_and_said(loaded: Any, tmp_path: Path) -> None:
+    texts = ["the lamp " * 40, *TWO, "the kettle " * 60]
+    assert (loaded.predict(texts).cut, loaded.predict(TWO).cut) == (2, 0)
+    answers = api.predict(loaded, texts, batch_size=2)
+    list(answers)
+    assert (answers.counts.cut, answers.counts.answered) == (2, 4)
+    assert str(answers.counts) == "4 rows: 4 answered, 2 longer than is read, and cut"
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    said = afina_command("predict", loaded.folder, "--file", tmp_path / "texts.txt", "--language", "pt").stderr
+    assert "2 de 4 textos eram mais longos do que os 60 tokens que são lidos, e foram cortados" in said
+    assert "cut" not in afina_command("predict", loaded.folder, TWO[0]).stderr
 
 
 def test_lines_that_still_come_have_no_second_texts(loaded: Any) -> None:

@@ -128,6 +128,10 @@ def predict(
     if out is not None or at_least is not None:
         # Counts were asked for by a file or a threshold; a table of a few texts shows them itself.
         note(console, _counted(answers.counts, words), "dim")
+    if cut := answers.counts.cut:
+        limit, rows = answers.adapter.longest, answers.counts.rows
+        sentence = "{count} of {rows} texts were longer than the {limit} tokens that are read, and were cut"
+        note(console, words(sentence, count=words.number(cut), rows=words.number(rows), limit=words.number(limit)))
     # Columns that were renamed are said, as whoever reads the file looks for the old name.
     for sentence in (*map(words.sentence, answers.adapter.notes), *map(words.note, answers.layout.renamed)):
         note(console, sentence)

@@ -22,7 +22,7 @@ from afina.export.writing.names import READS
 from afina.given_texts import check_pairs, given_choices, given_texts, is_texts
 from afina.predictor.predictor import rows_of
 from afina.tasks.base import Task, restore
-from afina.tasks.predictions import Prediction
+from afina.tasks.predictions import Prediction, TextAnswers
 
 __all__ = ["OpenedExport", "WritingExport", "arrays", "open_export"]
 
@@ -67,7 +67,13 @@ class OpenedExport:
         tokens = self.read(texts, text_pairs, choices)
         if tokens is None:
             return []
-        return self.task.predictions(list(texts), tokens, self.logits(tokens, batch_size=batch_size), choices)
+        made = self.task.predictions(list(texts), tokens, self.logits(tokens, batch_size=batch_size), choices)
+        return TextAnswers(made, tokens)
+
+    @property
+    def longest(self) -> int:
+        """Return how many tokens of a text are read."""
+        return self.manifest.max_length
 
     def writes_not(self) -> UsageError:
         """Return the sentence for whoever asks it to write."""
@@ -172,6 +178,7 @@ class WritingExport(RuntimeWrites, OpenedExport):
             raise UsageError(f"{self.folder} takes a list of texts.")
         if not texts:
             return None
+        check_pairs(self.manifest.reading.get("pairs"), text_pairs is not None, str(self.folder))
         return self.tokens(rows_of(texts, text_pairs, None if choices is None else given_choices(choices, len(texts))))
 
     def tokens(self, rows: Rows) -> Tokens:

@@ -10,7 +10,7 @@ from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.given_texts import given_choices
 from afina.predictor.classifier import Classifier
-from afina.predictor.predictor import Texts, predictor, rows_of
+from afina.predictor.predictor import Texts, predictor
 from afina.predictor.writer import Writer
 
 __all__ = ["Chooser"]
@@ -38,7 +38,7 @@ class Chooser(Classifier, Writer):
         given = None if choices is None else given_choices(choices, len(taken))
         if given is not None and (few := [index for index, own in enumerate(given) if len(own) < 2]):
             raise UsageError(f"Text {few[0] + 1} of {len(taken)} has {len(given[few[0]])} choices; give at least two.")
-        return self.tokens(rows_of(taken, text_pairs, given))
+        return self.tokens(self.rows(taken, text_pairs, choices=given))
 
     def tokens(self, rows: Rows) -> Tokens:
         if rows.choices is None or not self.task.wants_choices:

@@ -7,7 +7,7 @@ import numpy as np
 from afina.data.tokens.tokens import Tokens
 from afina.errors import UsageError
 from afina.predictor.predictor import Predictor, Texts, predictor
-from afina.tasks.predictions import Prediction
+from afina.tasks.predictions import Prediction, TextAnswers
 
 __all__ = ["Classifier"]
 
@@ -35,7 +35,9 @@ class Classifier(Predictor):
         # Nothing was asked, so nothing is loaded or run.
         if tokens is None:
             return []
-        return self.task.predictions(list(texts), tokens, self.outputs(tokens, batch_size), choices)
+        return TextAnswers(
+            self.task.predictions(list(texts), tokens, self.outputs(tokens, batch_size), choices), tokens
+        )
 
     def logits(
         self,

@@ -235,12 +235,13 @@ class Predictor:
 
     def rows(
         self, texts: Sequence[Any], text_pairs: Sequence[str] | None, groups: Sequence[str | None] | None = None,
+        choices: list[list[str]] | None = None,
     ) -> Rows:  # fmt: skip
         """Make rows of texts, or of pairs where the adapter learned from pairs; raises `UsageError` for the others."""
         # Whoever embeds learned from questions with their passages, and gives a vector for each by itself.
         learned = None if self.task.embeds else self.record.learned_pairs
         check_pairs(learned, text_pairs is not None, str(self.folder))
-        return rows_of(texts, text_pairs, groups=groups)
+        return rows_of(texts, text_pairs, choices, groups)
 
 
 def rows_of(

@@ -21,6 +21,11 @@ class RowAnswerer(Protocol):
     task: Task
     notes: tuple[str, ...]
 
+    @property
+    def longest(self) -> int:
+        """Return how many tokens of a text are read."""
+        ...
+
     def predict(
         self,
         texts: Any,
@@ -39,10 +44,14 @@ class Counts:
     answered: int = 0
     unsure: int = 0
     empty: int = 0
+    cut: int = 0
+    """Those of them that were longer than is read, and were cut."""
 
     def __str__(self) -> str:
         parts = [f"{self.answered:,} answered", *([f"{self.unsure:,} left to a person"] if self.unsure else [])]
-        return f"{self.rows:,} rows: {', '.join([*parts, *([f'{self.empty:,} without a text'] if self.empty else [])])}"
+        parts += [f"{self.empty:,} without a text"] if self.empty else []
+        parts += [f"{self.cut:,} longer than is read, and cut"] if self.cut else []
+        return f"{self.rows:,} rows: {', '.join(parts)}"
 
 
 @dataclass
@@ -89,7 +98,9 @@ class RowByRow:
         # Many batches at once: rows of like length go together.
         while chunk := list(islice(rows, self.batch_size * (1 if asked.live else 16))):
             full = [row for row in chunk if row.text.strip()]
-            answers = iter(self._answers(full))
+            answered = self._answers(full)
+            self.counts.cut += getattr(answered, "cut", 0)  # images are whole
+            answers = iter(answered)
             for row in chunk:
                 columns = {name: row.columns.get(name) for name in keep}
                 yield self._predicted(row.number, row.text, columns, next(answers) if row.text.strip() else None)

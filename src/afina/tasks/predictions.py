@@ -1,11 +1,15 @@
 """Hold what is predicted for a text: a label with its probabilities, or a number; other tasks extend it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["Decoded", "Prediction", "Shown", "short"]
+if TYPE_CHECKING:
+    from afina.data.tokens.tokens import Tokens
+
+__all__ = ["Decoded", "Prediction", "Shown", "TextAnswers", "short"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,15 @@ class Prediction:
         by_name = {f"p({name})": p for name, p in each.items()}
         fields = {"prediction": label, **unsure, "probability": short(highest), **by_name}
         return Shown({"label": label, **unsure, "probabilities": each}, fields, sure)
+
+
+class TextAnswers(list[Prediction]):
+    """Holds what is predicted for each of several texts."""
+
+    def __init__(self, each: Iterable[Prediction], tokens: "Tokens") -> None:
+        super().__init__(each)
+        self.cut = -(-tokens.cut // tokens.choices)
+        """Texts that were longer than is read, of which only that much was."""
 
 
 def short(probability: float) -> float:

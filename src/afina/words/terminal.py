@@ -75,6 +75,7 @@ PORTUGUESE = {
     "from": "de",
     "to": "até",
     "{count} answered": "{count} respondidas",
+    "{count} of {rows} texts were longer than the {limit} tokens that are read, and were cut": "{count} de {rows} textos eram mais longos do que os {limit} tokens que são lidos, e foram cortados",
     "{count} left to a person": "{count} deixadas a uma pessoa",
     "{count} without a text": "{count} sem texto",
 }
