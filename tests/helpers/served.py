@@ -18,15 +18,15 @@ from pairs import stir
 __all__ = ["save", "served", "until"]
 
 
-def save(base: Path, folder: Path, method: str, state: dict[str, Any], seed: int = 0) -> Path:
+def save(base: Path, folder: Path, method: str, state: dict[str, Any], seed: int = 0, *, max_length: int = 60) -> Path:
     """Save an adapter of a method for a task, moved away from where it starts."""
     task, made = restore(state), make_method(method, {})
     backbone = load_backbone(str(base), tags=task.tags, speaks=task.speaks)
     adapter = build_adapter(made, backbone, task.outputs, seed=seed)
     stir(adapter)
     record = AdapterRecord(
-        model=str(base), method=method, settings=made.settings(), task=task.state(), max_length=60, precision="fp32",
-        seed=seed,
+        model=str(base), method=method, settings=made.settings(), task=task.state(), max_length=max_length,
+        precision="fp32", seed=seed,
     )  # fmt: skip
     save_adapter(folder, adapter, backbone, record)
     return folder

@@ -1,6 +1,9 @@
 """Adapters that choose among answers label texts as `afina predict` does, while the same model writes for others."""
 
 import json
+import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,8 @@ import httpx2
 import pytest
 
 import afina
+from afina.predictor.chooser import Chooser
+from afina.serve.choosing import Question
 from served import save, served
 
 LABELLED = {"name": "choices", "answers": 3, "label_names": ["late", "broken", "a cat"], "prompt": "{text} is"}
@@ -87,6 +92,53 @@ def test_choices_that_cannot_be_are_refused_by_their_key(running: Any) -> None:
     ):
         found = client.post(path, json=body)
         assert found.status_code == 400 and found.json()["error"]["type"] == "invalid_request_error", found.text
+
+
+@pytest.fixture(scope="module")
+def wide(speaker: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """Give a server of a model that reads thousands of tokens, with an adapter that has no labels of its own."""
+    base = tmp_path_factory.mktemp("wide") / "wide"
+    shutil.copytree(speaker("llama"), base)
+    settings = json.loads((base / "config.json").read_text()) | {"max_position_embeddings": 8192}
+    (base / "config.json").write_text(json.dumps(settings))
+    save(base, base.parent / "shelf" / "free", "lora", FREE, max_length=4000)
+    with served(base, adapters=base.parent / "shelf") as (_, client):
+        yield client
+
+
+def test_a_text_with_very_many_choices_is_refused_with_both_numbers(wide: httpx2.Client) -> None:
+    """All of them go through the model at one time, while those who write wait."""
+    body = {"model": "free", "choices": [f"late{number}" for number in range(64)]}
+    found = wide.post("/v1/classify", json=body | {"input": "parcel " * 127})
+    assert found.status_code == 200 and found.json()["usage"]["total_tokens"] == 64 * 128 == 8192
+    found = wide.post("/v1/classify", json=body | {"input": "parcel " * 128})
+    error = found.json()["error"]
+    assert (found.status_code, error["param"], error["code"]) == (400, "input", "context_length_exceeded")
+    assert f"{64 * 129:,} tokens" in error["message"] and "8,192" in error["message"]
+
+
+def test_long_choices_are_counted_read_apart_and_not_read_whole(
+    wide: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = ["parcel " * 700, "late " * 700]
+    assert [len(one.texts) for one in Question(["a cat"] * 3, None, [long] * 3).parts(2)] == [1, 1, 1]
+    assert [len(one.texts) for one in Question(["a cat"] * 3, None, [["late", "broken"]] * 3).parts(2)] == [3]
+    readers, plain = list[str](), Chooser.read
+
+    def read(own: Chooser, *given: Any) -> Any:
+        readers.append(threading.current_thread().name)
+        return plain(own, *given)
+
+    monkeypatch.setattr(Chooser, "read", read)
+    found = wide.post("/v1/classify", json={"model": "free", "input": ["a cat"] * 3, "choices": long})
+    assert found.status_code == 200 and found.json()["usage"]["total_tokens"] == 3 * 2 * 702
+    assert len(readers) == 3 and not any(name.startswith("afina-engine") for name in readers)
+    began = time.process_time()
+    found = wide.post(
+        "/v1/classify", json={"model": "free", "input": "a cat", "choices": ["late", "parcel " * 500_000]}
+    )
+    assert found.status_code == 400 and "fills all 4000 tokens" in found.text and len(found.text) < 400
+    assert time.process_time() - began < 1, "all of it takes three seconds"
 
 
 def test_models_say_who_labels(running: Any) -> None:

@@ -5,12 +5,14 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 import afina
 from afina.serve.http.house import ServeLimits
@@ -124,6 +126,7 @@ REFUSED: list[tuple[int, str, dict[str, Any]]] = [
     (400, "unsupported_parameter", {"logit_bias": {"5": 1}}),
     (400, "unknown_parameter", {"temprature": 1}),
     (400, "invalid_value", {"response_format": {"type": "json_object"}}),
+    (400, "invalid_value", {"response_format": {"type": "text", "schema": {}}}),
     (400, "invalid_value", {"temperature": 3}),
     (400, "invalid_value", {"n": 0}),
     (400, "invalid_value", {"n": True}),
@@ -150,6 +153,26 @@ def test_what_changes_nothing_may_be_said(running: Any) -> None:
     assert running[1].post("/v1/chat/completions", json=body).status_code == 200
     long = running[1].post("/v1/completions", json={"model": "anna", "prompt": "parcel " * 100})
     assert long.status_code == 400 and "100 tokens" in long.text and "takes 6" in long.text
+
+
+def test_prometheus_reads_all_that_the_documents_name(running: Any) -> None:
+    _, client = running
+    assert client.post("/v1/completions", json={"model": "anna", "prompt": "a cat", "max_tokens": 3}).status_code == 200
+    families = [*text_string_to_metric_families(client.get("/metrics").text)]
+    # When a counter was made is told beside it.
+    named = {f"{one.name}_total" if one.type == "counter" else one.name for one in families}
+    named = {name for name in named if not name.endswith("_created")}
+    text = (Path(__file__).parents[2] / "docs" / "how_to" / "serve.md").read_text(encoding="utf-8")
+    asked = {re.sub(r"_bucket$", "", name) for name in re.findall(r"\bafina_\w+", text)}
+    assert named == asked - {"afina_adapter"} and all(one.documentation for one in families)
+    for one in families:
+        rows = [each for each in one.samples if each.name == f"{one.name}_bucket"]
+        counts = {
+            str(each.labels.get("adapter")): each.value for each in one.samples if each.name == f"{one.name}_count"
+        }
+        for each, beyond in pairwise(rows):
+            last = each.labels["le"] == "+Inf"
+            assert each.value == counts[str(each.labels.get("adapter"))] if last else each.value <= beyond.value
 
 
 def test_who_goes_away_frees_the_row(running: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,9 @@ class Chooser(Classifier, Writer):
     def tokens(self, rows: Rows) -> Tokens:
         if rows.choices is None or not self.task.wants_choices:
             return super().tokens(rows)
-        task = self.task.choosing(rows.choices)
-        # A head without weights of its own takes any number of answers.
-        self.adapter.head.outputs = task.outputs
-        return self.tokenized(task, rows)
+        return self.tokenized(self.task.choosing(rows.choices), rows)
+
+    def outputs(self, tokens: Tokens, batch_size: int) -> np.ndarray:
+        # A head without weights of its own takes any number of answers; set here, as texts may be read by another thread.
+        self.adapter.head.outputs = tokens.choices
+        return super().outputs(tokens, batch_size)

@@ -22,7 +22,7 @@ from afina.serve.passes import EncoderPasses, Reader
 from afina.serve.readers import TextTooLong
 from afina.serve.reply import Closing
 
-__all__ = ["EncodeRequest", "Encoders", "Gathering", "outputs_of", "parts_of"]
+__all__ = ["EncodeRequest", "Encoders", "Gathering", "letters_in", "outputs_of", "parts_of", "parts_within"]
 
 _LETTERS = 1 << 16
 """Letters that are read between two passes: some hundredths of a second."""
@@ -79,14 +79,24 @@ def outputs_of(asks: Sequence[EncodeRequest]) -> np.ndarray:
 
 def parts_of(texts: Sequence[Any], pairs: Sequence[str] | None, most: int = _LETTERS) -> list[slice]:
     """Cut texts into parts of at most so many letters, or of one text, so that many long ones hold up nobody else's."""
-    parts, start, letters = list[slice](), 0, 0
-    for place, text in enumerate(texts):
-        more = len(text) + (len(pairs[place]) if pairs is not None else 0)
-        if letters + more > most and place > start:
+    return parts_within(letters_in(texts, pairs), most)
+
+
+def letters_in(texts: Sequence[Any], pairs: Sequence[str] | None) -> list[int]:
+    """Return how many letters each text has, with its second text where there are pairs."""
+    letters = [len(text) for text in texts]
+    return letters if pairs is None else [own + len(pair) for own, pair in zip(letters, pairs, strict=True)]
+
+
+def parts_within(letters: Sequence[int], most: int) -> list[slice]:
+    """Cut texts of so many letters each into parts of at most `most` together, or of one text."""
+    parts, start, together = list[slice](), 0, 0
+    for place, own in enumerate(letters):
+        if together + own > most and place > start:
             parts.append(slice(start, place))
-            start, letters = place, 0
-        letters += more
-    return [*parts, slice(start, len(texts))]
+            start, together = place, 0
+        together += own
+    return [*parts, slice(start, len(letters))]
 
 
 @dataclass(frozen=True, kw_only=True)

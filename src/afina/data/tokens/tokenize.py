@@ -9,7 +9,7 @@ from afina.data.rows import Rows
 from afina.data.tokens.as_text import AS_TEXT, ids_as_text, text_ids
 from afina.data.tokens.long_text import beginnings, ending
 from afina.data.tokens.tokens import AnswerTokens, LabelledTokens, PassageTokens
-from afina.errors import UsageError
+from afina.errors import UsageError, shown
 
 __all__ = ["tokenize", "tokenize_answers", "tokenize_passages"]
 
@@ -67,11 +67,14 @@ def tokenize_answers(
         question = encode(text)
         # Together, as a word behind a space has other tokens than alone.
         for answer in row_answers:
+            # Of one that is far too long its beginning tells that.
+            (begun,) = beginnings(tokenizer, [answer], max_length)
+            if len(begun) < len(answer):
+                raise _unfit(answer, number, f"fills all {max_length} tokens")
             plain = encode(answer, add_special_tokens=False) if apart else encode(f"{text} {answer}")[len(question) :]
             continued, context = plain + end, question or [tokenizer.pad_token_id]
             if not plain or len(continued) >= max_length:
-                problem = f"fills all {max_length} tokens" if plain else "is no token of the model"
-                raise UsageError(f"The answer {answer!r} to row {number} {problem}; change it, or max_length.")
+                raise _unfit(answer, number, f"fills all {max_length} tokens" if plain else "is no token of the model")
             room = max_length - len(continued)
             cut += len(context) > room
             # The question's end is nearest to the answer; its marks stay in front.
@@ -86,6 +89,10 @@ def tokenize_answers(
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
     answered = np.array(counts, dtype=np.int32)
     return AnswerTokens(np.concatenate(ids), offsets, rows.label, cut, answers=answered, most=choices)
+
+
+def _unfit(answer: str, row: int, problem: str) -> UsageError:
+    return UsageError(f"The answer {shown(answer)} to row {row} {problem}; change it, or max_length.")
 
 
 def tokenize_passages(

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from afina.generation.rows import Piece, Written
@@ -12,7 +12,7 @@ from afina.serve.http.bodies import Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
-from afina.serve.http.grounding import Grounding, grounded
+from afina.serve.http.grounding import CITING, Grounding, grounded
 from afina.serve.http.refusals import wrong
 from afina.serve.http.writing import WritingBody, begin, pieces, told, usage, who_writes
 from afina.serve.reply import StreamedReply
@@ -27,6 +27,10 @@ class _Part(BaseModel):
     text: Text
 
 
+_UNREAD = ("annotations", "audio", "function_call", "name", "reasoning_content", "refusal")
+"""Keys of a message that OpenAI and others have and no template here reads; they may stand where they say nothing."""
+
+
 class ChatMessage(BaseModel):
     """Holds a turn; what is said in parts has texts alone."""
 
@@ -36,6 +40,16 @@ class ChatMessage(BaseModel):
     content: Text | Annotated[list[_Part], Field(min_length=1)] | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sent_back(cls, given: Any) -> Any:
+        """Leave out what an answer's message has beside its text: clients send that back as they had it."""
+        if not isinstance(given, dict):
+            return given
+        if said := [key for key in _UNREAD if given.get(key) not in (None, False, [], {})]:
+            raise ValueError(f"'{said[0]}' is not supported here; leave it out")
+        return {key: value for key, value in given.items() if key not in (*_UNREAD, *CITING)}
 
     def plain(self) -> dict[str, Any]:
         """Return it as templates take it."""
@@ -52,13 +66,15 @@ class _Format(BaseModel):
 
     type: str
 
-    @field_validator("type")
-    @classmethod
-    def _text(cls, value: str) -> str:
+    @model_validator(mode="after")
+    def _text(self) -> Self:
         # A form that is not enforced would be promised to who asks for it.
-        if value != "text":
-            raise ValueError("answers are text; no other form is enforced here, so that none is promised")
-        return value
+        if self.type != "text" or self.model_extra:
+            raise ValueError(
+                "answers are text, asked for by {'type': 'text'} alone; no other form is enforced here, so that none is "
+                "promised"
+            )
+        return self
 
 
 class ChatBody(WritingBody):

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from afina.serve.http.bodies import as_body, as_json
+from afina.serve.http.bodies import as_body, as_json, check_form
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ENDPOINTS, ServerEndpoint
 from afina.serve.http.events import GONE
@@ -48,9 +49,12 @@ def make_app(house: House) -> Starlette:
             request=number, method=request.method, path=request.url.path[:200], status=refusal.status, error=refusal.code,
             client=request.client.host if request.client else None,
         )  # fmt: skip
-        return _refused(refusal, number)
+        return _refused(refusal, number, error.headers)
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: elsewhere})
+    # A path that is not there is 404, not an empty answer that leads elsewhere.
+    made.router.redirect_slashes = False
+    return made
 
 
 class _Door:
@@ -150,11 +154,8 @@ class _Door:
     async def _body(self, request: Request) -> Any:
         # A form that a browser sends to another site cannot have this header: no page can ask in a person's name.
         kind, most = self.endpoint.body, self.house.limits.body
-        if (
-            kind is not None
-            and request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json"
-        ):
-            raise Refusal(415, "The body should be JSON, with the header content-type: application/json.", "not_json")
+        if kind is not None:
+            check_form(request.headers)
         raw = bytearray()
 
         # Measured as it comes: a header may say less than is sent.
@@ -219,5 +220,5 @@ class _Json(JSONResponse):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 
-def _refused(refusal: Refusal, number: str) -> Response:
-    return _Json(refusal.body(), refusal.status, {**refusal.headers(), "x-request-id": number})
+def _refused(refusal: Refusal, number: str, more: Mapping[str, str] | None = None) -> Response:
+    return _Json(refusal.body(), refusal.status, {**(more or {}), **refusal.headers(), "x-request-id": number})

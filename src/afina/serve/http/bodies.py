@@ -1,6 +1,8 @@
 """Read what a request holds: JSON of known keys alone, each of its type, and text that can be written."""
 
 import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -8,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from afina.errors import nearest, shown
 from afina.serve.http.refusals import Refusal, wrong
 
-__all__ = ["Body", "Name", "Text", "as_body", "as_json"]
+__all__ = ["Body", "Name", "Text", "as_body", "as_json", "check_form"]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=4_000_000)]
@@ -27,6 +29,18 @@ class Body(BaseModel):
 
     user: Annotated[str, Field(max_length=400)] | None = None
     """The asker's own name for whom it is asked; it changes nothing."""
+
+
+def check_form(headers: Mapping[str, str]) -> None:
+    """Raise `Refusal` where a request's headers say that its body is no JSON as it is read here."""
+    kind, _, more = headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":
+        raise Refusal(415, "The body should be JSON, with the header content-type: application/json.", "not_json")
+    charset = re.search(r'charset\s*=\s*"?([^\s";]*)', more.lower())
+    if charset is not None and charset[1] not in ("utf-8", "utf8", "us-ascii"):
+        raise Refusal(415, f"JSON is read as UTF-8, not as {charset[1][:40]}.", "not_json")
+    if (encoding := headers.get("content-encoding", "identity").strip().lower()) != "identity":
+        raise Refusal(415, f"The body is sent as {encoding[:40]}; send it as it is.", "not_json")
 
 
 def as_json(raw: bytes) -> Any:
@@ -57,23 +71,65 @@ def as_body(kind: type[Body], body: Any) -> Any:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        # The first is named, and the others counted: a list of them all would be read by nobody.
-        first, *others = error.errors(include_url=False)
-        raise _refusal(kind, first, len(others)) from None
+        raise _refusal(kind, body, error.errors(include_url=False)) from None
 
 
-def _refusal(kind: type[Body], problem: Any, others: int) -> Refusal:
-    """Return what is said of a key: where it stands, and what is wrong with it."""
-    where = ".".join(map(str, problem["loc"]))[:200]
-    more = f" ({others} more are wrong)" if others else ""
+def _refusal(kind: type[Body], body: Any, problems: Sequence[Any]) -> Refusal:
+    """Return what is said of the first key that is wrong: where it stands, and what is wrong with it; others are counted.
+
+    A list of them all would be read by nobody. Of a key that may have several forms each form has its problem: said is that
+    of the form which fits furthest.
+    """
+    placed = [(*_place(body, problem), problem) for problem in problems]
+    stem = placed[0][0]
+    forms: dict[str, list[tuple[tuple[str | int, ...], Any]]] = {}
+    for own, place, problem in placed:
+        if own == stem:
+            forms.setdefault(str([*problem["loc"], ""][len(stem)]), []).append((place, problem))
+    # A text that is too short is a text, so that the other forms were not meant.
+    ranks = [(not own[0][1]["type"].endswith("_type"), _order(own[0][0])) for own in forms.values()]
+    chosen = [own for own, rank in zip(forms.values(), ranks, strict=True) if rank == max(ranks)]
+    place, problem = chosen[0][0]
+    others = len({own for own, _, _ in placed} - {stem}) + min(map(len, chosen)) - 1
+    more = f" ({others} more {'is' if others == 1 else 'are'} wrong)" if others else ""
+    where = ".".join(map(str, place))[:200]
     if problem["type"] == "extra_forbidden":
         # A suggestion only at the top, where the model's own keys are known.
-        hint = nearest(str(problem["loc"][-1])[:80], kind.model_fields) if len(problem["loc"]) == 1 else "."
+        hint = nearest(str(place[-1])[:80], kind.model_fields) if len(place) == 1 else "."
         return wrong(f"Unknown key '{where}'{hint}{more}", where, "unknown_parameter")
     if problem["type"] == "missing":
         return wrong(f"'{where}' is required{more}.", where, "missing_required_parameter")
-    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    text = " or ".join(dict.fromkeys(_sentence(own[0][1]) for own in chosen)).replace(" or should be ", " or ")
     return wrong(f"'{where}': {text}, not {shown(problem['input'])}{more}.", where)
+
+
+def _place(body: Any, problem: Any) -> tuple[tuple[str | int, ...], tuple[str | int, ...]]:
+    """Return where a problem stands in a body, as far as all forms of it have that in common, and in full.
+
+    What leads nowhere in the body is the name of one of several forms, but for a key that is missing.
+    """
+    stem: tuple[str | int, ...] | None = None
+    place: tuple[str | int, ...] = ()
+    value = body
+    for part in problem["loc"]:
+        there = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        if there:
+            value = value[part]
+        if there or (problem["type"] == "missing" and part == problem["loc"][-1]):
+            place = (*place, part)
+        elif stem is None:
+            stem = place
+    return place if stem is None else stem, place
+
+
+def _order(place: Sequence[str | int]) -> list[tuple[bool, str | int]]:
+    return [(isinstance(part, str), part) for part in place]
+
+
+def _sentence(problem: Any) -> str:
+    # As pydantic says it, without what it calls the value, which stands behind it.
+    text = re.sub("^(Value error,|Input|List|String) | after validation, not [0-9]+$", "", problem["msg"])
+    return re.sub("a valid dictionary or instance of .*", "an object with keys", text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

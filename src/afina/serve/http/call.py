@@ -15,7 +15,7 @@ from afina.errors import UsageError
 from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
 from afina.serve.adapters import NoSuchAdapter, Shelf, Version
-from afina.serve.choosing import Chosen, Question, choose
+from afina.serve.choosing import Chosen, Question, QuestionTooLong, choose, read_question
 from afina.serve.documents import DocumentSettings
 from afina.serve.encoders import EncodeRequest, parts_of
 from afina.serve.engine import Engine
@@ -173,7 +173,8 @@ class Call:
         try:
             # Part by part: those who write go on between two of them, and nothing goes on for whoever has left.
             for part in asked.parts(max(map(len, asked.choices)) if asked.choices else chooser.task.outputs):
-                coming = asyncio.wrap_future(engine.aside(partial(choose, chooser, part)))
+                tokens = await house.read(partial(read_question, chooser, part))
+                coming = asyncio.wrap_future(engine.aside(partial(choose, chooser, part, tokens)))
                 try:
                     await asyncio.wait([coming])
                 finally:
@@ -181,6 +182,8 @@ class Call:
                 if coming.cancelled():
                     raise _not_running()
                 chosen.append(coming.result())
+        except QuestionTooLong as error:
+            raise wrong(str(error), "input", "context_length_exceeded") from None
         except UsageError as error:
             raise wrong(str(error), "input") from None
         except Closing:

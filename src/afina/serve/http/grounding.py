@@ -18,7 +18,10 @@ from afina.serve.engine import Engine
 from afina.serve.http.call import Call
 from afina.serve.http.refusals import Refusal, wrong
 
-__all__ = ["Grounding", "grounded"]
+__all__ = ["CITING", "Grounding", "grounded"]
+
+CITING = ("citations", "cited_but_not_given", "tells")
+"""Keys of an answer's message that say what it cites."""
 
 _SOURCES = {"en": "Sources:", "pt": "Fontes:"}
 _OWN_SOURCES = re.compile(rf"\n\n(?:{'|'.join(_SOURCES.values())})\n(?:\[\d+\] .*(?:\n|$))+\Z")
@@ -43,10 +46,8 @@ class Grounding:
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """Return the keys of a message that say what it cites."""
-        return {
-            "citations": [each.as_dict() for each in answer.citations], "cited_but_not_given": answer.wrong,
-            "tells": answer.tells,
-        }  # fmt: skip
+        said = ([each.as_dict() for each in answer.citations], answer.wrong, answer.tells)
+        return dict(zip(CITING, said, strict=True))
 
     def body(self) -> dict[str, Any]:
         """Return what was given to the model, as the answer's own key `documents` has it."""
