@@ -38,12 +38,15 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
 
 
 def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-    """Draw a token (B,) for each row of scores (B, V); each row uses one number of its own generator."""
-    # In float64: float32 sums of a large vocabulary's probabilities miss 1 by more than a rare token has.
-    shares = torch.softmax(scores.double(), dim=1).cumsum(dim=1)
-    # The generators give float32 numbers, whose largest is below 1 by more than the rounding of the float64 sums.
-    numbers = torch.cat([torch.rand(1, generator=generator) for generator in generators]).double().to(scores.device)
-    return (shares <= (numbers * shares[:, -1].to(numbers))[:, None]).sum(dim=1)
+    """Draw a token (B,) for each row of scores (B, V): argmax(score - log(-log u)), one u of the row's own for each token.
+
+    Gumbel, 1954: it has softmax's probabilities. Where instead one number is looked up among the sums of all tokens' shares,
+    the sums' rounding, which is another in each batch, chooses among rare tokens: one answer in ten became another.
+    """
+    numbers = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in generators])
+    # Of 0 there is no logarithm, and every number is a multiple of 2^-24.
+    noise = numbers.clamp_(min=2.0**-25).log_().neg_().log_()
+    return (scores.float() - noise.to(scores.device)).argmax(dim=1)
 
 
 def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -> Tensor:
