@@ -4,7 +4,7 @@ FROM python:3.11-slim
 COPY . /afina
 # The build of torch for CPUs is a tenth of the one that holds GPU libraries.
 RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "torch>=2.6" \
- && pip install --no-cache-dir "/afina[xgboost,excel,tagging]" \
+ && pip install --no-cache-dir "/afina[xgboost,excel,tagging,serve]" \
  && rm -rf /afina \
  && useradd --create-home afina
 

@@ -17,8 +17,9 @@ import psutil
 import pytest
 import typer
 
+import afina
 from afina.cli.serve import _until_told
-from afina.errors import UsageError
+from afina.errors import AfinaError, UsageError
 from afina.serve.choosing import Question
 from afina.serve.encoders import parts_of
 from afina.serve.folders import named_in, stamp_of
@@ -111,6 +112,22 @@ def test_a_folder_that_never_stands_still_leaves_what_was_there(
             assert ask("nobody").status_code == 404 and ask("own").status_code == 200
         assert ask("new").status_code == 404 and "is being written to" in ask("new").text
         assert until(lambda: not any(version.users for version in server.house.shelf.there()))
+
+
+def test_a_pipe_in_a_folder_holds_up_nobody(family_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """It was waited for without an end, by the thread that loads for all, and the server stood still."""
+    for name, file in (("weights", "adapter_model.safetensors"), ("other", "tokenizer.json"), ("own", "")):
+        save(family_folder("bert"), tmp_path / name, "lora", TWO)
+        if file:
+            (tmp_path / name / file).unlink(missing_ok=True)
+            os.mkfifo(tmp_path / name / file)
+    with pytest.raises(AfinaError, match="no ordinary file"):
+        afina.load(tmp_path / "weights")
+    with served(family_folder("bert"), adapters=tmp_path) as (_, client):
+        for name in ("weights", "other", "own"):
+            found = client.post("/v1/classify", json={"model": name, "input": "x"}, timeout=20)
+            assert found.status_code == (200 if name == "own" else 404)
+            assert ("no ordinary file" in found.text) == (name != "own") and str(tmp_path) not in found.text
 
 
 def test_a_folder_that_nobody_may_read_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,9 @@ def read_tensors(path: Path, *, integers: bool = False) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        # A pipe is waited for without an end, by a library that lets nothing else go on meanwhile.
+        if path.exists() and not path.is_file():
+            raise AfinaError(f"{path} is no ordinary file; copy the adapter again.")
         tensors = load_file(path)
     except (FileNotFoundError, NotADirectoryError):
         raise AfinaError(f"{path} does not exist; only safetensors are read.") from None

@@ -18,11 +18,9 @@ from afina.predictor.load import load
 from afina.predictor.predictor import Predictor
 from afina.serve.bases import Bases
 from afina.serve.documents import DocumentSettings, settings_in
-from afina.serve.folders import Stamp, is_adapter, named_in, stamp_of
+from afina.serve.folders import Stamp, check_ordinary, is_adapter, named_in, stamp_of
 
 __all__ = ["UNNAMED", "Does", "NoSuchAdapter", "Shelf", "Version"]
-
-Tell = Callable[[str], None]
 
 
 class NoSuchAdapter(AfinaError):
@@ -94,7 +92,7 @@ class Shelf:
     folder: Path | None = None
     precision: str | None = None
     """That in which all are taken, whatever they were trained in."""
-    tell: Tell = lambda sentence: None
+    tell: Callable[[str], None] = lambda sentence: None
     freed: Callable[[Predictor], None] = lambda predictor: None
     """Called with what goes from memory, for whoever else holds it."""
     _places: dict[str, _Place] = field(default_factory=dict)
@@ -315,6 +313,7 @@ class Shelf:
 
     def _read(self, name: str, folder: Path) -> Predictor:
         """Load a folder onto the base; raises `AfinaError` in a sentence for one that does not stand on it."""
+        check_ordinary(folder)
         form = format_of(folder)
         record = form.record(folder)
         if form.method(record).owns_backbone:

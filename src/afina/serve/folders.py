@@ -6,7 +6,7 @@ from pathlib import Path
 
 from afina.errors import UsageError
 
-__all__ = ["Stamp", "adapters_in", "named_in", "stamp_of"]
+__all__ = ["Stamp", "adapters_in", "check_ordinary", "named_in", "stamp_of"]
 
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 """The name, size, times of writing and of any change, and inode of each file in a folder."""
@@ -79,6 +79,13 @@ def name_of(folder: Path) -> str:
 def is_adapter(path: Path) -> bool:
     """Return whether a folder holds the file by which an adapter is known."""
     return (path / "adapter_config.json").is_file() or (path / "afina.json").is_file()
+
+
+def check_ordinary(folder: Path) -> None:
+    """Raise `UsageError` for a folder that holds a pipe, a socket or a device: to read one may never end."""
+    for file in sorted(folder.iterdir()):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise UsageError(f"{file} is no ordinary file; copy the adapter again.")
 
 
 def stamp_of(folder: Path) -> Stamp:
