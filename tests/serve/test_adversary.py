@@ -72,6 +72,18 @@ def test_a_key_may_have_any_letters(family_folder: Callable[..., Path]) -> None:
             assert client.get("/v1/models", headers=header).status_code == code
 
 
+def test_a_key_for_what_is_not_there_is_told_at_the_start(family_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """A misspelt name would be 404 to whoever has the key."""
+    save(family_folder("bert"), tmp_path / "shelf" / "own", "lora", TWO)
+    keys, told = tmp_path / "keys.yaml", list[str]()
+    keys.write_text(
+        "- {name: ana, key: secret-of-ana, adapters: [own, bert, onw]}\n- {name: bia, key: secret-of-bia}\n"
+    )
+    with served(family_folder("bert"), adapters=tmp_path / "shelf", keys=keys, tell=told.append):
+        assert told == ["The key ana may ask 'onw', which is not here yet."]
+    assert "A chave ana pode pedir 'onw'" in Words("pt").note(told[0])
+
+
 def test_a_key_and_a_name_are_one_callers() -> None:
     for first, second in (((b"1", "ana"), (b"1", "bia")), ((b"1", "ana"), (b"2", "ana"))):
         keys = Keys()

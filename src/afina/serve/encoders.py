@@ -91,11 +91,11 @@ def letters_in(texts: Sequence[Any], pairs: Sequence[str] | None) -> list[int]:
 def parts_within(letters: Sequence[int], most: int) -> list[slice]:
     """Cut texts of so many letters each into parts of at most `most` together, or of one text."""
     parts, start, together = list[slice](), 0, 0
-    for place, own in enumerate(letters):
-        if together + own > most and place > start:
+    for place, count in enumerate(letters):
+        if together + count > most and place > start:
             parts.append(slice(start, place))
             start, together = place, 0
-        together += own
+        together += count
     return [*parts, slice(start, len(letters))]
 
 

@@ -20,6 +20,7 @@ SERVED = {
     "{name} names no base model, and is taken for one of {base}.": "{name} não diz de que modelo de base é, e é tomado por um de {base}.",
     "{folder} cannot be loaded: {why}": "{folder} não pode ser carregado: {why}",
     "{folder} cannot be served: {why}": "{folder} não pode ser servido: {why}",
+    "The key {name} may ask '{model}', which is not here yet.": "A chave {name} pode pedir '{model}', que ainda não está aqui.",
     "An adapter of {model} will be refused: {base} is served (--same says that they are one).": "Um adaptador de {model} será recusado: serve-se {base} (--same diz que são o mesmo).",
     "The adapters' folder cannot be read ({why}).": "A pasta dos adaptadores não pode ser lida ({why}).",
     "Request {number} failed:\n{trace}": "O pedido {number} falhou:\n{trace}",

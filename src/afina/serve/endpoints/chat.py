@@ -47,8 +47,8 @@ class ChatMessage(BaseModel):
         """Leave out what an answer's message has beside its text: clients send that back as they had it."""
         if not isinstance(given, dict):
             return given
-        if said := [key for key in _UNREAD if given.get(key) not in (None, False, [], {})]:
-            raise ValueError(f"'{said[0]}' is not supported here; leave it out")
+        if unread := [key for key in _UNREAD if given.get(key) not in (None, False, [], {})]:
+            raise ValueError(f"'{unread[0]}' is not supported here; leave it out")
         return {key: value for key, value in given.items() if key not in (*_UNREAD, *CITING)}
 
     def plain(self) -> dict[str, Any]:

@@ -83,8 +83,8 @@ def _refusal(kind: type[Body], body: Any, problems: Sequence[Any]) -> Refusal:
     placed = [(*_place(body, problem), problem) for problem in problems]
     stem = placed[0][0]
     forms: dict[str, list[tuple[tuple[str | int, ...], Any]]] = {}
-    for own, place, problem in placed:
-        if own == stem:
+    for start, place, problem in placed:
+        if start == stem:
             forms.setdefault(str([*problem["loc"], ""][len(stem)]), []).append((place, problem))
     # A text that is too short is a text, so that the other forms were not meant.
     ranks = [(not own[0][1]["type"].endswith("_type"), _order(own[0][0])) for own in forms.values()]

@@ -46,8 +46,8 @@ class Grounding:
 
     def message(self, answer: Answer) -> dict[str, Any]:
         """Return the keys of a message that say what it cites."""
-        said = ([each.as_dict() for each in answer.citations], answer.wrong, answer.tells)
-        return dict(zip(CITING, said, strict=True))
+        values = ([each.as_dict() for each in answer.citations], answer.wrong, answer.tells)
+        return dict(zip(CITING, values, strict=True))
 
     def body(self) -> dict[str, Any]:
         """Return what was given to the model, as the answer's own key `documents` has it."""

@@ -106,6 +106,10 @@ class Keys:
         """Return who asks where no key is looked at."""
         return self._anyone
 
+    def named(self) -> dict[str, frozenset[str]]:
+        """Return by callers' names the models that they alone may ask, of those who may not ask all."""
+        return {caller.name: caller.adapters for _, caller in self._known if caller.adapters is not None}
+
     @property
     def has_admin(self) -> bool:
         """Return whether some key may load and unload."""

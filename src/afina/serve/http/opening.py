@@ -65,6 +65,10 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
             tell(
                 f"An adapter of {record.model} will be refused: {bases.name} is served (--same says that they are one)."
             )
+    # A name that is misspelt would be 404 to whoever has the key, and nobody would know why.
+    for name, models in keys.named().items():
+        for other in sorted(models - {bases.name, *shelf.names()}):
+            tell(f"The key {name} may ask '{other}', which is not here yet.")
     documents = Documents(
         {name or bases.name: DocumentSettings(index=index) for name, index in how.indexes.items()}, how.device
     )
