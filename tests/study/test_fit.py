@@ -13,10 +13,9 @@ from afina.errors import AfinaError
 from afina.measure import free_memory
 from afina.measure.free_memory import free_bytes
 from afina.report.write import write_report
-from afina.study.devices import changes, here
+from afina.study.devices import cells, here
 from afina.study.devices.changes import Case
 from afina.study.devices.device import Room
-from afina.study.devices.figures import computed
 from afina.study.devices.here import this_machine
 from afina.study.execute import run_apart
 from afina.study.executors.in_process import InProcess
@@ -24,6 +23,7 @@ from afina.study.executors.processes import Processes
 from afina.study.fit import merged
 from afina.study.plan import expand
 from afina.study.sizes import sizes_of
+from afina.study.staging import rehearsed_run
 from afina.study.study import Study
 from jobs import limited
 from studies import settings
@@ -122,11 +122,11 @@ def test_a_plan_for_this_machine_says_what_to_change(
     monkeypatch.setattr(here, "free_bytes", lambda device="cpu": 0.5e9 + peak - 1)
     rehearsed: list[Any] = []
 
-    def noted(run: Any, config: StudyConfig, *rest: Any) -> Any:
+    def noted(run: Any, config: StudyConfig, *rest: Any, **settings: Any) -> Any:
         rehearsed.append((run.id, config.model_dump_json()))
-        return computed(run, config, *rest)
+        return rehearsed_run(run, config, *rest, **settings)
 
-    monkeypatch.setattr(changes, "computed", noted)
+    monkeypatch.setattr(cells, "rehearsed_run", noted)
     plan = afina.plan(**keys)
     assert len(set(rehearsed)) == len(rehearsed) > 1  # each takes seconds of a large model
     first = plan.changes[plan.estimates[0].run.id][0]

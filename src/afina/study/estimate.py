@@ -9,7 +9,7 @@ import torch
 
 from afina.adapters.adapter import Adapter, build_adapter
 from afina.backbone.quantise import stored_precision
-from afina.backbone.shapes import read_shape, shape_backbone
+from afina.backbone.shapes import shape_backbone
 from afina.backbone.storage.base import worth_trying
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
@@ -17,12 +17,12 @@ from afina.errors import AfinaError
 from afina.measure.calibration import Machine
 from afina.methods.base import probing_method
 from afina.precision import EXACT
+from afina.study.devices.cells import Cells
 from afina.study.needs import Likely, MemoryNeeds, memory_of, memory_of_words
 from afina.study.plan import Run, expand
 from afina.study.remembered import FinishedHere, cell_of, remember_planned
 from afina.study.room import KeptBytes, kept_bytes
-from afina.study.sizes import Sizes, sizes_of
-from afina.study.staging import rehearsed_run
+from afina.study.sizes import Sizes
 from afina.study.time_needs import TimeNeeds, time_of
 from afina.study.timed_layers import TimedStep, measured_depth, timed_layers
 
@@ -55,32 +55,32 @@ class CostEstimate:
 
 
 def estimate_study(
-    config: StudyConfig, *, tell: Callable[[str], None] = lambda what: None
+    config: StudyConfig, *, cells: Cells | None = None, tell: Callable[[str], None] = lambda what: None
 ) -> tuple[list[CostEstimate], list[tuple[Run, str]]]:
     """Return an estimate for each run of a study, and the runs that could not be with the reason.
 
-    Seeds of one cell share one estimate. Raises `UsageError` for a model or data set that is nowhere.
+    Seeds of one cell share one estimate; `cells` keeps what was looked at. Raises `UsageError` for a model or data set that
+    is nowhere.
     """
+    cells = Cells(config) if cells is None else cells
+    cells.look_at_all()
     device = device_of(config)
-    shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
-    cells = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
-    sizes = {(model, index): sizes_of(config, spec, model) for model, index, spec in cells}
-    precisions = {model: _precision(config, shape, device, tell) for model, shape in shapes.items()}
+    precisions = {model: _precision(config, cells.shape(model), device, tell) for model in config.model}
     machine, remembered = Machine.known(), FinishedHere.read()
     done: dict[tuple[str, int, str], CostEstimate] = {}
     failed: list[tuple[Run, str]] = []
     estimates = []
     for bare in expand(config):
-        size = sizes[bare.model, bare.dataset]
+        size = cells.sizes(bare.model, bare.dataset)
         steps = steps_per_epoch(size.train_rows, config.batch_size) * config.epochs
-        run = bare.with_rate(steps=steps, width=shapes[bare.model].hidden_size, speaks=size.speaks)
+        run = bare.with_rate(steps=steps, width=cells.shape(bare.model).hidden_size, speaks=size.speaks)
         key = (run.model, run.dataset, run.label)
         try:
             if key not in done:
                 tell(f"{run.label} on {run.dataset_name}, {Path(run.model).name}")
                 precision = run.method.precision_on(precisions[run.model])
                 done[key] = (
-                    _estimate(run, config, shapes[run.model], size, device, precision, machine, remembered)
+                    _estimate(run, cells, device, precision, machine, remembered)
                     if run.method.reads_model
                     else _of_words(run, size)
                 )
@@ -97,16 +97,16 @@ def device_of(config: StudyConfig) -> str:
 
 
 def _estimate(
-    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: str, precision: str, machine: Machine,
-    remembered: FinishedHere,
-) -> CostEstimate:  # fmt: skip
-    method = run.method
+    run: Run, cells: Cells, device: str, precision: str, machine: Machine, remembered: FinishedHere
+) -> CostEstimate:
+    config, method = cells.config, run.method
+    shape, sizes = cells.shape(run.model), cells.sizes(run.model, run.dataset)
     whole = shape_backbone(shape, speaks=sizes.speaks, tags=sizes.tags)
     adapter = build_adapter(method, whole, sizes.classes, seed=0)
     weights = whole.parameter_count
     trainable = sum(value.numel() for value in adapter.trainable(whole).values())
     beside = KeptBytes() if method.gradient_free else kept_bytes(method, adapter, whole, device)
-    rehearsed, standing = rehearsed_run(run, config, shape, sizes, device=device, precision=precision)
+    rehearsed, standing = cells.rehearsed(run, config, shape, sizes, device=device, precision=precision)
     memory = memory_of(rehearsed, standing, trains=not method.gradient_free, on_cpu=device == "cpu")
     most = min(config.length_of(config.dataset[run.dataset]), sizes.longest)
     if device == "cpu":

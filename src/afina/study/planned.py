@@ -183,6 +183,7 @@ def _planned(
     # Before torch: what is wrong with the data is said at once.
     notes = read_ahead(config, presets=False)
     from afina.ops.allocator import keep_freed_memory
+    from afina.study.devices.cells import Cells
     from afina.study.devices.here import changes_here, room_here
     from afina.study.estimate import device_of, estimate_study
     from afina.study.plan import remarks
@@ -195,7 +196,8 @@ def _planned(
     if asked is not None:
         return Plan((), (), known, machines=asked.planned(config, tell))
     keep_freed_memory()  # as the processes do that carry a study out
-    estimates, failed = estimate_study(config, tell=tell)
+    cells = Cells(config)
+    estimates, failed = estimate_study(config, cells=cells, tell=tell)
     candidates = len({entry.run.label for entry in estimates})
     # Only what can run is raced.
     share = share_of_steps(config.race, candidates) if config.race is not None and estimates else None
@@ -203,7 +205,7 @@ def _planned(
     # What a run needs beside this process is what is free now.
     device = device_of(config)
     room = room_here(device)
-    changes = changes_here(config, estimates, room, device, tell)
+    changes = changes_here(cells, estimates, room, device, tell)
     rates = len(config.search_factors) if seconds else 0
     return Plan(estimates, failed, known, rates, seconds, share, room.most, changes)
 

@@ -4,7 +4,7 @@ In order: fewer rows at once (`evaluation_batch_size` where an evaluation is too
 computed again (`gradient_checkpointing`), shorter texts, a quantised base, another method. Each is rehearsed anew.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -39,11 +39,12 @@ class Case:
     precision: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The settings of the study that were changed."""
+    compute: Callable[..., Computed] = computed
 
     @cached_property
     def computed(self) -> Computed:
         """Return what it takes, rehearsed when that is first asked; raises `AfinaError` for what cannot be."""
-        return computed(self.run, self.config, self.shape, self.sizes, self.device, self.precision)
+        return self.compute(self.run, self.config, self.shape, self.sizes, self.device, self.precision)
 
     def changed(self, **settings: Any) -> "Case":
         """Return it with other settings of the study that leave the data as they are."""

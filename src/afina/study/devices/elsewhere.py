@@ -1,17 +1,17 @@
 """Plan a study on machines that are not here: which runs fit, what they take, and what it costs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from afina.backbone.shapes import read_shape
 from afina.config import StudyConfig
 from afina.data.tokens.batching import steps_per_epoch
 from afina.errors import AfinaError
+from afina.study.devices.cells import Cells
 from afina.study.devices.changes import Case, Change, changes_for
 from afina.study.devices.device import Device, Room
-from afina.study.devices.figures import Computed, Figures, computed, imitated_there, precision_there
+from afina.study.devices.figures import Figures, imitated_there, precision_there
 from afina.study.devices.money import Price, co2_kg, energy_joules
 from afina.study.devices.room import Fits, fits
 from afina.study.fit import kind_of_run
@@ -19,7 +19,6 @@ from afina.study.needs import Likely, MemoryNeeds, memory_of_words
 from afina.study.plan import Run, expand
 from afina.study.race import share_of_steps
 from afina.study.search import trials_seconds
-from afina.study.sizes import Sizes, sizes_of
 
 __all__ = ["DevicePlan", "Fits", "RunThere", "cheapest", "fits", "plan_elsewhere"]
 
@@ -104,39 +103,6 @@ class DevicePlan:
         }  # fmt: skip
 
 
-@dataclass
-class _Known:
-    """Keeps what was found of a study's cells, whatever the machine."""
-
-    config: StudyConfig
-    shapes: Mapping[str, Any]
-    sizes: Mapping[tuple[str, int], Sizes]
-    done: dict[tuple[str, ...], Computed | AfinaError] = field(default_factory=dict)
-
-    def computed(self, run: Run, device: Device, precision: str) -> Computed:
-        # Seeds cost alike, and so do machines of one kind that compute in the same.
-        key = (run.model, str(run.dataset), run.label, device.kind, str(device.bfloat16), precision)
-        if key not in self.done:
-            shape, sizes = self.shapes[run.model], self.sizes[run.model, run.dataset]
-            try:
-                self.done[key] = computed(run, self.config, shape, sizes, device, precision)
-            except AfinaError as error:
-                self.done[key] = error
-        if isinstance(known := self.done[key], AfinaError):
-            raise known
-        return known
-
-    def cases(self, cells: Sequence[RunThere], device: Device) -> dict[str, Case]:
-        """Return the runs that may be changed, by name."""
-        return {
-            cell.run.id: Case(
-                cell.run, self.config, self.shapes[cell.run.model], self.sizes[cell.run.model, cell.run.dataset], device,
-                cell.precision,
-            )
-            for cell in cells if cell.run.method.reads_model
-        }  # fmt: skip
-
-
 def plan_elsewhere(
     config: StudyConfig, devices: Sequence[Device], *, prices: Mapping[str, Price] | None = None,
     grid: float | None = None, tell: Callable[[str], None] = lambda what: None,
@@ -145,29 +111,34 @@ def plan_elsewhere(
 
     Raises `UsageError` for a model or data set that is nowhere.
     """
-    shapes = {model: read_shape(model, trust_remote_code=config.trust_remote_code) for model in config.model}
-    places = [(model, index, spec) for model in config.model for index, spec in enumerate(config.dataset)]
-    known = _Known(config, shapes, {(model, index): sizes_of(config, spec, model) for model, index, spec in places})
-    planned = (_planned(known, device, tell) for device in devices)
+    cells = Cells(config)
+    cells.look_at_all()
+    planned = (_planned(cells, device, tell) for device in devices)
     return [replace(own, price=(prices or {}).get(own.device.name), grid=grid) for own in planned]
 
 
-def _planned(known: _Known, device: Device, tell: Callable[[str], None]) -> DevicePlan:
-    config, cells, failed = known.config, list[RunThere](), list[tuple[Run, str]]()
+def _planned(cells: Cells, device: Device, tell: Callable[[str], None]) -> DevicePlan:
+    config, there, failed = cells.config, list[RunThere](), list[tuple[Run, str]]()
+    cases: dict[str, Case] = {}
     for bare in expand(config):
-        shape, sizes = known.shapes[bare.model], known.sizes[bare.model, bare.dataset]
+        shape, sizes = cells.shape(bare.model), cells.sizes(bare.model, bare.dataset)
         steps = steps_per_epoch(sizes.train_rows, config.batch_size) * config.epochs
         run = bare.with_rate(steps=steps, width=shape.hidden_size, speaks=sizes.speaks)
         tell(f"{run.label} on {run.dataset_name}, {Path(run.model).name}, {device.name}")
         try:
             precision = run.method.precision_on(precision_there(config, shape, device))
-            figures = known.computed(run, device, precision).on(device) if run.method.reads_model else _of_words(device)
+            if run.method.reads_model:
+                cases[run.id] = case = cells.case(run, device, precision)
+                figures = case.computed.on(device)
+            else:
+                figures = _of_words(device)
         except AfinaError as error:
+            cases.pop(run.id, None)
             failed.append((run, str(error)))
             continue
-        cells.append(RunThere(run, precision, figures, fits(figures.memory, device.room)))
-    cells = with_changes(known.cases(cells, device), cells, device.room, tell)
-    return DevicePlan(device, cells, failed, _remarks(config, device, cells), _seconds(config, cells))
+        there.append(RunThere(run, precision, figures, fits(figures.memory, device.room)))
+    there = with_changes(cases, there, device.room, tell)
+    return DevicePlan(device, there, failed, _remarks(config, device, there), _seconds(config, there))
 
 
 def with_changes(

@@ -1,6 +1,7 @@
 """Compute a run's figures on a machine that is not here: memory by its rehearsal, time by what the rehearsal computed."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -91,14 +92,15 @@ def imitated_there(device: Device) -> list[str]:
         return imitated(device.kind)
 
 
-def computed(run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: Device, precision: str) -> Computed:
-    """Return what a run takes and computes; raises `AfinaError` for one that cannot be."""
+def computed(
+    run: Run, config: StudyConfig, shape: Any, sizes: Sizes, device: Device, precision: str,
+    rehearse: Callable[..., tuple[Rehearsed, Always]] = rehearsed_run,
+) -> Computed:  # fmt: skip
+    """Return what a run takes and computes, by `rehearse`; raises `AfinaError` for one that cannot be."""
     free, events = run.method.gradient_free, Comings()
     less, times = _two_micro_batches(config)
     with elsewhere(device.bfloat16):
-        rehearsed, made = rehearsed_run(
-            run, less, shape, sizes, device=device.kind, precision=precision, observer=events
-        )
+        rehearsed, made = rehearse(run, less, shape, sizes, device=device.kind, precision=precision, observer=events)
     if device.kind == "cpu":
         memory = _from_tensors(memory_of(rehearsed, made, trains=not free, on_cpu=True), rehearsed, made)
     else:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afina.backbone.shapes import read_shape
 from afina.backbone.storage.base import imitated
-from afina.config import StudyConfig
 from afina.errors import AfinaError
 from afina.measure.free_memory import free_bytes
+from afina.study.devices.cells import Cells
 from afina.study.devices.changes import Case, Change, changes_for, same_result
 from afina.study.devices.device import Device, Room
 from afina.study.devices.figures import precision_there
@@ -16,7 +15,6 @@ from afina.study.devices.room import fits
 from afina.study.events import Observer
 from afina.study.fit import FitJob, kind_of_run, merged
 from afina.study.plan import Run
-from afina.study.sizes import Sizes, sizes_of
 
 if TYPE_CHECKING:
     from afina.study.estimate import CostEstimate
@@ -42,45 +40,31 @@ def this_machine(device: str) -> Device:
     return Device("this machine", kind, free_bytes(device), bfloat16=not imitated(kind))
 
 
-class _Cases:
-    """Makes the cases of a study's runs on a machine; each model and data set is looked at once."""
-
-    def __init__(self, config: StudyConfig, machine: Device, precision: str | None = None) -> None:
-        self._config, self._machine, self._precision = config, machine, precision
-        self._shapes: dict[str, Any] = {}
-        self._sizes: dict[tuple[str, int], Sizes] = {}
-
-    def of(self, run: Run) -> Case:
-        """Return a run as it may be changed; raises `AfinaError` for a model or data set that cannot be looked at."""
-        config, place = self._config, (run.model, run.dataset)
-        if run.model not in self._shapes:
-            self._shapes[run.model] = read_shape(run.model, trust_remote_code=config.trust_remote_code)
-        if place not in self._sizes:
-            self._sizes[place] = sizes_of(config, config.dataset[run.dataset], run.model)
-        shape = self._shapes[run.model]
-        precision = run.method.precision_on(self._precision or precision_there(config, shape, self._machine))
-        return Case(run, config, shape, self._sizes[place], self._machine, precision)
+def _case(cells: Cells, run: Run, machine: Device, precision: str | None = None) -> Case:
+    """Return a run as it may be changed; raises `AfinaError` for a model or data set that cannot be looked at."""
+    chosen = precision or precision_there(cells.config, cells.shape(run.model), machine)
+    return cells.case(run, machine, run.method.precision_on(chosen))
 
 
 def changes_here(
-    config: StudyConfig, estimates: "Sequence[CostEstimate]", room: Room, device: str, tell: Callable[[str], None]
+    cells: Cells, estimates: "Sequence[CostEstimate]", room: Room, device: str, tell: Callable[[str], None]
 ) -> dict[str, Sequence[Change]]:
     """Return by run what to change of those that may not fit into this machine's room; seeds are changed alike."""
     by_kind = {kind_of_run(entry.run): entry for entry in estimates if entry.run.method.reads_model}
     cramped = {kind: entry.run for kind, entry in by_kind.items() if fits(entry.memory, room) != "yes"}
     if not cramped:
         return {}
-    cases = _Cases(config, this_machine(device))
+    machine = this_machine(device)
     # Only those that may stand in a cramped one's place.
     places = {(run.model, run.dataset) for run in cramped.values()}
     runs = [entry.run for kind, entry in by_kind.items() if kind not in cramped]
-    fitting = [cases.of(run) for run in runs if (run.model, run.dataset) in places]
+    fitting = [_case(cells, run, machine) for run in runs if (run.model, run.dataset) in places]
     changes: dict[str, Sequence[Change]] = {}
     for kind, run in cramped.items():
         name = f"what to change of {run.label} on {run.dataset_name}, {Path(run.model).name}"
         tell(name)
         try:
-            changes[kind] = changes_for(cases.of(run), room, fitting)
+            changes[kind] = changes_for(_case(cells, run, machine), room, fitting)
         except AfinaError as error:  # of one change: the plan itself stands
             tell(f"{name}: {error}")
     return {entry.run.id: own for entry in estimates if (own := changes.get(kind_of_run(entry.run)))}
@@ -88,14 +72,14 @@ def changes_here(
 
 def fit(job: FitJob, send: Observer) -> tuple[dict[str, Any], Mapping[str, str]]:
     """Return what to change so that all runs fit that can, and of each that cannot the reason, by name."""
-    room, cases = room_here(job.device, started=True), _Cases(job.config, this_machine(job.device), job.precision)
+    room, cells, machine = room_here(job.device, started=True), Cells(job.config), this_machine(job.device)
     changes: list[Mapping[str, Any]] = []
     refused: dict[str, str] = {}
     for run in job.runs:
         if not run.method.reads_model:
             continue
         try:
-            changed, now, fit_there = same_result(cases.of(run), room)
+            changed, now, fit_there = same_result(_case(cells, run, machine, job.precision), room)
         except AfinaError:  # the run will say so
             continue
         if fit_there == "no":
