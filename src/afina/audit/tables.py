@@ -22,7 +22,7 @@ def tables_of(leaks: Sequence[Leak], words: Words) -> list[tuple[str, Cells]]:
         if leak.exposures:
             tables.append((f"{words('Canaries')}: {named}", canary_rows(leak.exposures, words)))
         if leak.gap_by_epoch:
-            epochs = [(f"{entry['epoch']:g}", f"{entry['gap']:+.3f}") for entry in leak.gap_by_epoch]
+            epochs = [(words.shortest(entry["epoch"]), words.signed(entry["gap"], 3)) for entry in leak.gap_by_epoch]
             head = (words("epoch"), words("test loss less train loss"))
             tables.append((f"{words('Gap by epoch')}: {named}", [head, *epochs]))
     return tables
@@ -51,9 +51,9 @@ def leak_rows(leaks: Sequence[Leak], words: Words) -> Cells:
         bits = [each.bits for each in leak.exposures if each.repeat == best]
         cells.append((
             leak.method, _or_dash(leak.rank), _or_dash(leak.epochs), str(leak.seed), leak.model.rsplit("/", 1)[-1],
-            leak.dataset or "–", interval(membership.learned_gap), f"{membership.calibrated_auc:.2f}",
-            "–" if recited is None else f"{100 * recited.train_share:.0f}%",
-            "–" if recited is None else f"{100 * recited.held_out_share:.0f}%",
+            leak.dataset or "–", interval(membership.learned_gap, words), words.number(membership.calibrated_auc, 2),
+            "–" if recited is None else f"{words.number(100 * recited.train_share)}%",
+            "–" if recited is None else f"{words.number(100 * recited.held_out_share)}%",
             words("{bits} bits at {repeat}", bits=words.number(sum(bits) / len(bits), 1), repeat=best) if best else "–",
             ", ".join(words(name) for name, there in leak.leaks.items() if there) or words("none found"),
         ))  # fmt: skip
@@ -80,8 +80,9 @@ def canary_rows(exposures: Sequence[Exposure], words: Words) -> Cells:
     cells: Cells = [tuple(map(words, head))]
     for each in sorted(exposures, key=lambda each: -each.repeat):
         cells.append((
-            each.key, f"{each.repeat}", _of(words, each.rank, each.of), f"{each.bits:.1f}", f"{each.most_bits:.1f}",
-            f"{each.modelled_bits:.1f}", f"{each.space_bits:.1f}", f"{each.base_bits:.1f}",
+            each.key, f"{each.repeat}", _of(words, each.rank, each.of), words.number(each.bits, 1),
+            words.number(each.most_bits, 1), words.number(each.modelled_bits, 1), words.number(each.space_bits, 1),
+            words.number(each.base_bits, 1),
         ))  # fmt: skip
     return cells
 
@@ -93,7 +94,7 @@ def risk_rows(rows: Sequence[RiskyRow], words: Words) -> Cells:
         runs = ("–", "–")
         if each.continuation is not None:
             runs = (_of(words, each.verbatim, each.continuation), str(each.base_verbatim))
-        cells.append((each.text, *runs, f"{each.loss:.3f}", f"{each.base_loss:.3f}"))
+        cells.append((each.text, *runs, words.number(each.loss, 3), words.number(each.base_loss, 3)))
     return cells
 
 
@@ -101,10 +102,12 @@ def _of(words: Words, some: int | None, of: int) -> str:
     return words("{some} of {of}", some=some, of=of)
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, words: Words) -> str:
     """Return a value with its interval, as text."""
-    bounds = "" if estimate.low is None else f" [{estimate.low:+.2f}, {estimate.high:+.2f}]"
-    return f"{estimate.value:+.2f}{bounds}"
+    bounds = ""
+    if estimate.low is not None and estimate.high is not None:
+        bounds = f" [{words.signed(estimate.low, 2)}{words.between}{words.signed(estimate.high, 2)}]"
+    return f"{words.signed(estimate.value, 2)}{bounds}"
 
 
 def _or_dash(value: int | None) -> str:

@@ -43,7 +43,7 @@ def _languages(known: Known, words: Words) -> str:
     # No language that more than a few texts are in: nothing is claimed.
     if not named:
         return words("Which languages its texts are in is not known; on others than those it is untested.")
-    shown = ", ".join(f"{key} ({100 * counts[key] / total:.0f}%)" for key in named)
+    shown = ", ".join(f"{key} ({words.number(100 * counts[key] / total)}%)" for key in named)
     return words(
         "Languages of its train texts, told by their words: {languages}; on others it is untested.", languages=shown
     )

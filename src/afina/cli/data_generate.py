@@ -97,7 +97,7 @@ def _show(console: "Console", report: "GenerateReport", words: "Words") -> None:
             "different word triples (distinct-3)": (figures.distinct_3, 80),
         }
         for name, (share, varied) in shares.items():
-            table.add_row(words(name), f"{100 * share:.0f}%", words("above {value}", value=f"{varied}%"))
+            table.add_row(words(name), f"{words.number(100 * share)}%", words("above {value}", value=f"{varied}%"))
         below = words("below {value}", value=words.number(0.4, 1))
         table.add_row(words("self-BLEU"), words.number(figures.self_bleu, 2), below)
         if figures.spread is not None:

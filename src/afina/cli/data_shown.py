@@ -79,7 +79,7 @@ _SHOWN = 3
 def _listed(counts: Mapping[str, int], words: "Words", most: int = 8) -> str:
     total = sum(counts.values())
     shown = [
-        f"{name} {words.number(count)} ({100 * count / total:.0f}%)"
+        f"{name} {words.number(count)} ({words.number(100 * count / total)}%)"
         for name, count in list(counts.items())[:most]
         # Eight, and a count of the others: a data set may have hundreds of labels.
     ]

@@ -113,7 +113,9 @@ def _show(console: "Console", estimates: "Sequence[CostEstimate]", words: "Words
         )  # fmt: skip
         worst.setdefault(title, []).append(f"{entry.run.label} {words(entry.memory.worst)}")
         if (rate := entry.run.settings["learning_rate"]) is not None:
-            rates.setdefault(title, []).append(f"{entry.run.label} {rate:g} ({words(entry.run.rate)})")
+            rates.setdefault(title, []).append(
+                f"{entry.run.label} {words.written(f'{rate:g}')} ({words(entry.run.rate)})"
+            )
     for title, table in tables.items():
         console.print(table)
         note(console, f"{words('most memory in')}: {', '.join(worst[title])}", "dim")

@@ -172,7 +172,7 @@ class _Pair:
         )
         return Speaker(
             backbone, adapter, batch_size=self.batch_size, context=context, tokenizer=tokenizer,
-            tick=lambda done, total: self.tell(f"{who}: {done:,}/{total:,}"),
+            tick=lambda done, total: self.tell(f"{who}: {done}/{total}"),
         )  # fmt: skip
 
 

@@ -155,7 +155,8 @@ def _check_mixed(folder: Path, names: Sequence[str], each: Sequence[Predictor]) 
 
 
 def _row(name: str, parity: Parity) -> tuple[str, str]:
-    return name, f"{parity.exact_difference:.2g} (they reach {parity.scale:.3g})"
+    value, scale = Words().written(f"{parity.exact_difference:.2g}"), Words().written(f"{parity.scale:.3g}")
+    return name, Words()("{value} (they reach {scale})", value=value, scale=scale)
 
 
 def _remark(names: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def _differences(group: Group, audit: str, words: Words, *, every: bool) -> Tabl
         rows.append([
             methods[run], methods.get(beside.name, words(beside.name)), each.measured.told(words), each.on.told(words),
             str(seeds[run]), shown(beside.difference, words),
-            words.written("< 0.001" if p < 0.001 else f"{p:.3f}"), verdict,
+            words.p_value(p), verdict,
         ])  # fmt: skip
     columns = [words(c) for c in ("first", "second", "measured", "on", "seed", "difference", "p (Holm)", "verdict")]
     note = words(

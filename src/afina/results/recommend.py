@@ -200,7 +200,7 @@ def _chosen(answers: _Answers, group: Sequence[Cell], limits: _Limits, words: Wo
     reason = words(
         "{best} has the best {metric}, {value} ({costs}), ahead of {second} by more than chance (p = {p}).",
         **values, costs=_costs(best, words), second=_valued(runner_up, words),
-        p=f"{p:.3g}" if p < 1e-3 else words.number(p, 3),
+        p=words.written(f"{p:.3g}") if p < 1e-3 else words.number(p, 3),
     )  # fmt: skip
     return Recommendation(best, runner_up, reason, True, excluded)
 

@@ -8,6 +8,7 @@ EXPORT_NOTES = {
     "What it takes was not measured: {why}.": "O que ele toma não foi medido: {why}.",
     # -- exports to GGUF
     "lost by rounding to {kind}, of what the adapter changed": "perdido ao arredondar para {kind}, do que o adaptador mudou",
+    "{value} (they reach {scale})": "{value} (eles chegam a {scale})",
     "{lost} of {moved} nats a token": "{lost} de {moved} nats por token",
     "what the adapter changes of its base": "o que o adaptador muda em sua base",
     "{moved} nats a token": "{moved} nats por token",

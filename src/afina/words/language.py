@@ -45,7 +45,9 @@ class Words:
     def __call__(self, text: str, **values: object) -> str:
         # A phrase without a row stays English, which is better than none.
         phrase = phrases().get(text, text) if self.language == "pt" else text
-        return phrase.format(**values) if values else phrase
+        # Numbers are written here too, so that none stands with another language's point in a sentence.
+        told = {name: self.shortest(value) if isinstance(value, float) else value for name, value in values.items()}
+        return phrase.format(**told) if values else phrase
 
     def counted(self, count: int, one: str, many: str) -> str:
         """Say how many there are, in the phrase for one or in that for several, both with `{count}`."""
@@ -79,6 +81,10 @@ class Words:
     def shortest(self, value: float) -> str:
         """Write a number with as many digits as it needs, ten at most."""
         return self.written(f"{value:,.10g}")
+
+    def p_value(self, p: float) -> str:
+        """Write a p-value with three decimals, or that it is smaller than they show."""
+        return self.written("< 0.001" if p < 0.001 else f"{p:.3f}")
 
     def written(self, text: str) -> str:
         """Return a number that is written in English with this language's marks."""

@@ -167,7 +167,7 @@ NOTES = {
     "the model's own classification head tells other labels apart ({list}): its last layer is drawn anew": "a cabeça de classificação do próprio modelo distingue outros rótulos ({list}): sua última camada é sorteada de novo",
     "the weights of {file} were quantised (tensors: {list}); what they stand for is kept as bfloat16 in {folder}": "os pesos de {file} estavam quantizados (tensores: {list}); o que representam é guardado como bfloat16 em {folder}",
     # -- settings
-    "{method}: alpha stays {alpha} at rank {rank}, so that the scale is {scale} ({usual} at its default rank); alpha: {other} would keep the scale.": "{method}: alpha fica em {alpha} com rank {rank}, e a escala é {scale} ({usual} no rank padrão); alpha: {other} manteria a escala.",
+    "{method}: alpha stays {alpha} at rank {rank}, so that the scale is {scale} ({usual} at its default rank); alpha: {written} would keep the scale.": "{method}: alpha fica em {alpha} com rank {rank}, e a escala é {scale} ({usual} no rank padrão); alpha: {written} manteria a escala.",
     "{method}: rank is {rank}, and its matrices are random, so that it reaches little at a rank that suits trained ones; {setting} trains one number a layer more for each.": "{method}: o rank é {rank}, e as matrizes são sorteadas, de modo que pouco alcança com um rank que serve às treinadas; {setting} treina um número a mais por camada para cada um.",
     "{list}: {setting}, which is the default where a model learns to write; what you set goes before it.": "{list}: {setting}, que é o padrão quando um modelo aprende a escrever; o que você definir vale antes.",
     # -- what was exported, evaluated, predicted
@@ -263,6 +263,12 @@ _CLAUSE = 8
 """Spaces from which on what is filled in may be a clause that is a row itself."""
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
 _ROWS = re.compile(r"([\d,]+) rows")
+_DECIMAL = re.compile(r"[-+]?\d[\d,]*\.\d+(e[-+]?\d+)?( ?%| [GM]B| m?s)?")
+_AS_WRITTEN = frozenset({
+    "base", "code", "column", "columns", "example", "file", "folder", "group", "key", "kind", "label", "list", "model", "name",
+    "names", "path", "setting", "settings", "type", "written",
+})  # fmt: skip
+"""Places that hold names and what is typed into a study file: a number there keeps its point."""
 _COUNTED = re.compile(r"(?P<what>.+): (?P<count>[\d,]+)", re.DOTALL)
 
 
@@ -285,14 +291,27 @@ def without_examples(note: str) -> str:
 
 def _said(note: str) -> Iterator[str]:
     """Yield what a note may say: a known one, one followed by how many there were, or one with its file's name before it."""
+    if _DECIMAL.fullmatch(note):
+        yield _with_comma(note)
     for pattern, names, other in _patterns():
         if (match := pattern.fullmatch(note)) is not None:
-            yield other.format(**{name: _value(value) for name, value in zip(names, match.groups(), strict=True)})
+            yield other.format(**{name: _filled(name, own) for name, own in zip(names, match.groups(), strict=True)})
     if (match := _COUNTED.fullmatch(note)) is not None:
         yield from (f"{what}: {_value(match['count'])}" for what in _said(match["what"]))
     file, mark, rest = note.partition(": ")
     if mark:
         yield from (f"{file}: {own}" for own in _said(rest))
+
+
+def _filled(name: str, value: str) -> str:
+    """Return what stands at a place, in Portuguese."""
+    if name not in _AS_WRITTEN and _DECIMAL.fullmatch(value):
+        return _with_comma(value)
+    return _value(value)
+
+
+def _with_comma(number: str) -> str:
+    return number.translate(str.maketrans(",.", ".,"))
 
 
 def _value(value: str) -> str:

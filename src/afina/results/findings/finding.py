@@ -188,7 +188,7 @@ def check_gate(findings: Sequence[Finding], limits: Mapping[str, float]) -> None
         return
     first = max(over, key=lambda each: each.value.value if each.value else 0.0)
     assert first.value is not None
-    more = f", and {len(over) - 1:,} more" if len(over) > 1 else ""
+    more = f", and {len(over) - 1} more" if len(over) > 1 else ""
     raise AboveLimit(
         f"{len(over)} of {len(findings)} findings above --fail-above: {first.check} of {first.subject.name} is "
         f"{first.value.value:.3g}{more}."

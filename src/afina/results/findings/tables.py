@@ -20,7 +20,7 @@ def finding_rows(findings: Sequence[Finding], words: Words) -> Cells:
         cells.append((
             each.subject.name, each.measured.told(words), each.on.told(words), words.number(each.rows),
             shown(each.value, words), shown(each.base, words),
-            "–" if p is None else words.written("< 0.001" if p < 0.001 else f"{p:.3f}"), found_word(each, words),
+            "–" if p is None else words.p_value(p), found_word(each, words),
         ))  # fmt: skip
     return cells
 
