@@ -6,7 +6,7 @@
 
 captum explains a text at a time, its steps as one batch, in plain transformers with the adapter merged, and through Afina's
 own forward; Afina puts the steps of all texts into batches of like length. All attribute the same log-odds from the same
-baseline by Gauss and Legendre's points; Afina's default besides takes 15 points, or 31 where these are too few. Seconds
+baseline by Gauss and Legendre's points; Afina's default besides takes 11 points, or 23 or 47 where these are too few. Seconds
 are of the processor. bf16 is the same explanation with the base in bfloat16: faithful where its words rank as float32's do.
 """
 

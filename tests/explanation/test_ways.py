@@ -14,7 +14,7 @@ import afina
 from afina.explanation.asker import Asker
 from afina.explanation.faithful import check
 from afina.explanation.kinds.base import WantedAnswer, kind_of
-from afina.explanation.nested import nested_points, nested_weights
+from afina.explanation.nested import crowded_points, crowded_weights, nested_points, nested_weights
 from afina.explanation.ways import integrated_gradients
 from afina.explanation.ways.base import WAYS
 from explained import TEXTS, saved_for
@@ -78,22 +78,38 @@ def test_integrated_gradients_add_up_to_the_score(asker: Asker) -> None:
 
 def test_nested_points_are_rules_within_rules() -> None:
     points = nested_points()
-    assert sorted(points[:7]) == pytest.approx((np.polynomial.legendre.leggauss(7)[0] + 1) / 2)
-    # As published for QUADPACK's 15 points: the largest node and its weight on (-1, 1).
-    assert 2 * points[:15].max() - 1 == pytest.approx(0.991455371120812639206854697526329)
-    assert 2 * nested_weights(15)[points[:15].argmax()] == pytest.approx(0.022935322010529224963732008058970)
-    for count, degree in ((7, 13), (15, 23), (31, 47)):
+    assert sorted(points[:5]) == pytest.approx((np.polynomial.legendre.leggauss(5)[0] + 1) / 2)
+    # As published by Kronrod and Patterson: the largest node and its weight on (-1, 1).
+    assert 2 * points[:11].max() - 1 == pytest.approx(0.984085360094842464496172937)
+    assert 2 * nested_weights(11)[points[:11].argmax()] == pytest.approx(0.042582036751081832864509451)
+    for count, degree in ((5, 9), (11, 16), (23, 35), (47, 71)):
         moments = [float(nested_weights(count) @ points[:count] ** power) for power in range(degree + 1)]
         assert moments == pytest.approx([1 / (power + 1) for power in range(degree + 1)], abs=1e-10)
+
+
+def test_points_lie_where_much_changes() -> None:
+    """Of a function that changes on the first half of the way, as scores do, fewer points say as much."""
+
+    def slope(share: np.ndarray) -> np.ndarray:
+        return 1 / np.cosh((share - 0.2) / 0.08) ** 2
+
+    exact = 0.08 * (np.tanh(0.8 / 0.08) + np.tanh(0.2 / 0.08))
+    points = crowded_points()
+    assert points.min() > 0
+    assert points.max() < 1
+    eleven, more = (abs(crowded_weights(count) @ slope(points[:count]) / exact - 1) for count in (11, 23))
+    even, weights = np.polynomial.legendre.leggauss(15)
+    assert eleven < 0.2 * abs(weights / 2 @ slope((even + 1) / 2) / exact - 1)
+    assert more < 1e-6
 
 
 def test_as_many_points_as_a_text_needs(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
     fine = WAYS["integrated-gradients"](steps=128).attribute(asker)
     found = WAYS["integrated-gradients"]().attribute(asker)
-    assert [own.points for own in found] == [15, 15]
+    assert [own.points for own in found] == [11, 11]
     monkeypatch.setattr(integrated_gradients, "_ALIKE", 0.0)
     all_asked = WAYS["integrated-gradients"]().attribute(asker)
-    assert [own.points for own in all_asked] == [31, 31]
+    assert [own.points for own in all_asked] == [47, 47]
     for few, many, exact in zip(found, all_asked, fine, strict=True):
         # What is told of a rule is more than its error.
         assert np.abs(few.values - exact.values).max() <= few.moved

@@ -1,8 +1,8 @@
 """Integrated gradients: (x - b) times the mean gradient on the straight line from b to x.  Sundararajan et al., 2017.
 
-arXiv:1703.01365. The mean is taken at points of Gauss and Legendre, or at 15 of which 7 make a rule of their own
-(`nested.py`), and at 16 more where the two differ. Values add up to f(x) - f(b), but for what the points are too few for,
-which is told.
+arXiv:1703.01365. The mean is taken at points of Gauss and Legendre, or at 11 of which 5 make a rule of their own
+(`nested.py`), at 12 more where the two differ, and at 24 more where these and the 11 do. Values add up to f(x) - f(b), but
+for what the points are too few for, which is told.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ import numpy as np
 
 from afina.errors import UsageError
 from afina.explanation.asker import Asker
-from afina.explanation.nested import nested_points, nested_weights
+from afina.explanation.nested import RULES, crowded_points, crowded_weights
 from afina.explanation.ways.base import Attributed, AttributionWay, all_words, way
 
 __all__ = ["IntegratedGradients"]
 
 _ALIKE = 0.4
-"""Share of the largest value by which 7 and 15 points may differ at a word: the error of 15 is a tenth to a third of that."""
-_LACKING = 0.05
-"""Share of the score's change that 15 points may lack."""
+"""Share of the largest value by which a rule and the one within it may differ at a word; most err by a tenth of that."""
+_LACKING = 0.03
+"""Share of the score's change that a rule's values may lack."""
 
 
 @way("integrated-gradients")
@@ -33,7 +33,7 @@ class IntegratedGradients(AttributionWay):
     gradients = True
 
     steps: int | None = None
-    """Points on the line, each a pass forward and back; left out, 15 of them, or 31 where 15 are too few."""
+    """Points on the line, each a pass forward and back; left out, 11 of them, and 23 or 47 where they are too few."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and not 1 <= self.steps <= 1024:
@@ -51,12 +51,15 @@ class IntegratedGradients(AttributionWay):
                     (weights / 2 @ own for own in _gradients(asker, everything, (points + 1) / 2)), changes, strict=True
                 )
             ]
-        fifteen = _gradients(asker, everything, nested_points()[:15])
-        made = [_nested(own, change) for own, change in zip(fifteen, changes, strict=True)]
-        unsure = [number for number, own in enumerate(made) if not _is_enough(own, changes[number])]
-        for number, further in zip(unsure, _gradients(asker, unsure, nested_points()[15:]), strict=True):
-            made[number] = _nested(np.concatenate([fifteen[number], further]), changes[number])
-        return made
+        made: dict[int, Attributed] = {}
+        at: dict[int, np.ndarray] = {}
+        asked, begin = list(everything), 0
+        for count in RULES[1:]:
+            for number, further in zip(asked, _gradients(asker, asked, crowded_points()[begin:count]), strict=True):
+                at[number] = np.concatenate([at[number], further]) if begin else further
+                made[number] = _nested(at[number], changes[number])
+            asked, begin = [number for number in asked if not _is_enough(made[number], changes[number])], count
+        return [made[number] for number in everything]
 
 
 def _gradients(asker: Asker, numbers: Sequence[int], shares: np.ndarray) -> list[np.ndarray]:
@@ -68,10 +71,10 @@ def _gradients(asker: Asker, numbers: Sequence[int], shares: np.ndarray) -> list
 
 
 def _nested(gradients: np.ndarray, change: float) -> Attributed:
-    """Return the values of 15 or 31 points (S, W), and how far those of the rule within them lie from these."""
+    """Return the values of 11, 23 or 47 points (S, W), and how far those of the rule within them lie from these."""
     count = len(gradients)
     half = (count - 1) // 2
-    values, before = nested_weights(count) @ gradients, nested_weights(half) @ gradients[:half]
+    values, before = crowded_weights(count) @ gradients, crowded_weights(half) @ gradients[:half]
     return Attributed(
         values,
         missing=float(change - values.sum()),
