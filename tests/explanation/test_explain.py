@@ -80,6 +80,15 @@ def test_adapters_stand_side_by_side(adapter: Path, family_folder: Loader, tmp_p
     assert (tmp_path / "both.html").read_text().count("class=card") == 4
 
 
+def test_a_files_columns_can_be_named(adapter: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("remark,mark\ngood lamp,1\n", encoding="utf-8")
+    refused(command("explain", adapter, "--file", rows), "say which with --text (remark, mark)")
+    refused(command("explain", adapter, "--file", rows, "--pair", "late"), "--text-pair names the column")
+    (found,) = afina.explain(adapter, file=rows, text="remark", way="occlusion")
+    assert [word.text for word in found.texts[0].words] == ["good", "lamp"]
+
+
 def test_pairs_have_words_of_both_texts(adapter: Path) -> None:
     (found,) = afina.explain(adapter, ["good lamp"], ["late order"], way="occlusion")
     assert [(word.part, word.text) for word in found.texts[0].words] == [
@@ -121,7 +130,10 @@ def test_next_words_of_ones_own(speaker: Loader, tmp_path: Path) -> None:
         (["good", "--steps", "0"], "from 1 to 1024"),
         (["good", "--pair", "a", "--pair", "b"], "2 --pair for 1 texts"),
         (["good", "--format", "xml"], "xml"),
-        (["good", "--global"], "leave texts"),
+        (["good", "--global"], "leave out texts."),
+        (["--global", "--label", "good", "--contrast"], "leave out --label, --contrast."),
+        (["good", "--wrong", "2"], "--wrong: that is of a study's test rows"),
+        (["good", "--text", "remark"], "name columns of --file"),
         (["--global"], "no study's folder"),
     ],
 )

@@ -84,7 +84,7 @@ def generate(
     if file is not None:
         from afina.data.labelled import read_texts
 
-        texts = [each for each, _ in read_texts(Path(file), text, None) if each.strip()]
+        texts = [each for each, _ in read_texts(Path(file), text, None, named_by="--text") if each.strip()]
     from afina.data.templates.controls import text_notes
     from afina.generation.writes import writes_of
 

@@ -21,6 +21,8 @@ def explain(
     text_pairs: str | Sequence[str] | None = None,
     *,
     file: str | Path | None = None,
+    text: str | None = None,
+    text_pair: str | None = None,
     way: str = "integrated-gradients",
     steps: int | None = None,
     samples: int | None = None,
@@ -40,7 +42,8 @@ def explain(
 ) -> "list[Explained]":
     """Tell which words of each text, or row of a file, decided the answer of one adapter, or of several.
 
-    `way` is `integrated-gradients`, `gradient-input`, `occlusion` or `shapley`, with its `steps` or `samples`. The
+    `text` and `text_pair` name the file's columns; left out, they are those that the adapter learned from. `way` is
+    `integrated-gradients`, `gradient-input`, `occlusion` or `shapley`, with its `steps` or `samples`. The
     answer is the one that the adapter gives, or `label`; of a tagger the tags of all words, or of `word`; of a writer the
     first word that it writes, or `following`. `contrast` asks the bare base too. `page` is written as HTML.
 
@@ -61,7 +64,7 @@ def explain(
         raise UsageError(
             f"{exported[0]} is an export, which has no gradients and no hooks: explain the adapter that it was made of."
         )
-    given, pairs = _given(texts, text_pairs, file, Path(folders[0]))
+    given, pairs = _given(texts, text_pairs, file, (text, text_pair), Path(folders[0]))
     check_outputs([page], [*folders, file], force=force)
     wanted = WantedAnswer(label=label, word=word, following=following)
     made = _way(way, {"steps": steps, "samples": samples, "seed": seed})
@@ -78,8 +81,9 @@ def explain(
 
 
 def _given(
-    texts: Sequence[str], pairs: Sequence[str] | None, file: str | Path | None, adapter: Path
-) -> tuple[list[str], list[str] | None]:
+    texts: Sequence[str], pairs: Sequence[str] | None, file: str | Path | None,
+    columns: tuple[str | None, str | None], adapter: Path,
+) -> tuple[list[str], list[str] | None]:  # fmt: skip
     """Return what is to be explained; raises `UsageError` for nothing, or too much."""
     from afina.data.predicting.asked import asked_texts, read_asked
     from afina.errors import UsageError
@@ -87,7 +91,11 @@ def _given(
     given = list(texts)
     if file is not None and given:
         raise UsageError("Give texts or --file, not both.")
-    asked = asked_texts(given, pairs) if file is None else read_asked(Path(file), adapter=adapter)
+    if file is None and any(columns):
+        raise UsageError("--text and --text-pair name columns of --file; give one.")
+    if file is not None and pairs:
+        raise UsageError("--pair stands beside texts; of a file, --text-pair names the column of second texts.")
+    asked = asked_texts(given, pairs) if file is None else read_asked(Path(file), *columns, adapter=adapter)
     rows = list(asked.text)
     if not rows:
         raise UsageError("There is no text to explain; give one, or a file of them.")

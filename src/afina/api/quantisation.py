@@ -115,7 +115,11 @@ def _texts(settings: Any, calibration: str | Path | None, column: str | None) ->
         raise UsageError(
             f"{settings.method} rounds weights by what a model reads: give texts by --calibration FILE, or take --method rtn."
         )
-    texts = [text for text, _ in read_texts(Path(calibration), column)] if calibration is not None else []
+    texts = (
+        [text for text, _ in read_texts(Path(calibration), column, named_by="--column")]
+        if calibration is not None
+        else []
+    )
     if calibration is not None and not any(text.strip() for text in texts):
         raise UsageError(f"{calibration} holds no text to calibrate on.")
     return texts

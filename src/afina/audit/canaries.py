@@ -247,7 +247,7 @@ def _form(table: arrow.Table, spec: DatasetSpec, where: str) -> QuestionColumns:
         return QuestionColumns(messages=column, keys=keys, roles=roles, as_json=as_json)
     if (spec.text is None or spec.target is not None) and (pair := find_pair(table, spec, where)) is not None:
         return QuestionColumns(question=pair[0], answer=pair[1])
-    return QuestionColumns(answer=find_columns({"train": table}, spec, where, with_label=False)["text"])
+    return QuestionColumns(answer=find_columns({"train": table}, spec, where, with_label=False, named_by=None)["text"])
 
 
 def _planted(table: arrow.Table, rows: list[dict[str, Any]], random: np.random.Generator) -> arrow.Table:

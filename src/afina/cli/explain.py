@@ -29,6 +29,13 @@ def explain(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts to explain.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text, once for each TEXT.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="A text a line, or a table with a text column.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text", help="The file's column of texts (several with commas are joined); default: the adapter's."
+        ),
+    ] = None,
+    text_pair: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
     beside: Annotated[
         list[Path] | None, typer.Option("--beside", metavar="ADAPTER", help="Another adapter; several times.")
     ] = None,
@@ -44,7 +51,7 @@ def explain(
     ] = None,
     contrast: Annotated[bool, typer.Option("--contrast", help="Ask the bare base too, and show the change.")] = False,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Points of integrated-gradients; default: 15 or 31.")
+        int | None, typer.Option("--steps", help="Points of integrated-gradients; default: 11, 23 or 47.")
     ] = None,
     samples: Annotated[int | None, typer.Option("--samples", help="Orders that shapley takes; default: 20.")] = None,
     whole: Annotated[
@@ -87,15 +94,24 @@ def explain(
         api.explain_study if whole else api.explain, way=way, steps=steps, samples=samples, page=page, model=model,
         device=device, precision=precision, seed=seed, force=force, language=language,
     )  # fmt: skip
+    of_texts = {
+        "texts": given, "--pair": pair, "--file": file, "--text": text, "--text-pair": text_pair, "--beside": beside,
+        "--label": label, "--word": word, "--next": following, "--contrast": contrast,
+    }  # fmt: skip
+    of_study = {"--run": run, "--rows": rows != 100, "--train-rows": train_rows != 300, "--wrong": wrong != 5}
+    if others := [name for name, value in (of_texts if whole else of_study).items() if value]:
+        raise UsageError(
+            f"--global explains a study's own test rows: leave out {', '.join(others)}."
+            if whole
+            else f"{', '.join(others)}: that is of a study's test rows, which --global explains."
+        )
     with working(Console(stderr=True), words("loading the model"), words) as tell:
         if whole:
-            if given or beside or file:
-                raise UsageError("--global explains a study's own test rows: leave texts, --file and --beside out.")
             explanations: Any = common(target, run=run, rows=rows, train_rows=train_rows, wrong=wrong, tell=tell)
         else:
             explanations = common(
-                [target, *(beside or [])], given, pair, file=file, label=label, word=word, following=following,
-                contrast=contrast, tell=tell,
+                [target, *(beside or [])], given, pair, file=file, text=text, text_pair=text_pair, label=label, word=word,
+                following=following, contrast=contrast, tell=tell,
             )  # fmt: skip
     if format == "json":
         # As Python's own print does it, so that a program reads it whole.

@@ -76,11 +76,17 @@ def title_and_body(names: list[str]) -> tuple[str, ...] | None:
 
 
 def find_columns(
-    tables: Mapping[str, arrow.Table], spec: DatasetSpec, where: str, *, with_label: bool = True, options: bool = False
+    tables: Mapping[str, arrow.Table],
+    spec: DatasetSpec,
+    where: str,
+    *,
+    with_label: bool = True,
+    named_by: str | None = "{key}:",
 ) -> dict[str, str]:
     """Return the columns for `text`, `text_pair` (where there are pairs) and `label`, the same in every table.
 
-    Raises `UsageError` for one that is not there, which says how to name it: in a study file, or with `options` of a command.
+    Raises `UsageError` for one that is not there, which says how to name it: by a study file's key unless `named_by` says
+    otherwise, such as `--{key}` where a command has options for it, or None where nothing names columns.
     """
     names = [name for name in next(iter(tables.values())).column_names if name != ROW]
     first, second = _find_texts(names, spec)
@@ -91,10 +97,10 @@ def find_columns(
     for key in columns:
         if columns[key] is None and key != "text_pair":
             several = _several_labels(tables, names) if key == "label" else ""
-            named = f"--{key}" if options else f"{key}:"
+            way = "call that one" if named_by is None else "say which with"
+            name = key if named_by is None else named_by.format(key=key)
             raise UsageError(
-                f"{where} has no column that looks like a {key}{several}; say which with {named} ({listed})"
-                f"{_nameless(names)}."
+                f"{where} has no column that looks like a {key}{several}; {way} {name} ({listed}){_nameless(names)}."
             )
     chosen = {key: name for key, name in columns.items() if name is not None}
     for split, table in tables.items():

@@ -127,11 +127,12 @@ def with_both(parts: Parts, columns: Mapping[str, str], notes: list[str]) -> Lab
 
 
 def read_texts(
-    path: Path, text: str | None = None, text_pair: str | None = None, *, encoding: str | None = None
-) -> list[tuple[str, str | None]]:
+    path: Path, text: str | None = None, text_pair: str | None = None, *, encoding: str | None = None,
+    named_by: str | None = None,
+) -> list[tuple[str, str | None]]:  # fmt: skip
     """Read texts (and second texts) to predict for: a table with a text column, or any other file line by line.
 
-    There is one for each row of a table, and for each line, however empty.
+    There is one for each row of a table, and for each line, however empty. `named_by` is how whoever asks names a column.
     """
     if not is_table(path):
         if not path.is_file():
@@ -144,7 +145,7 @@ def read_texts(
         return [(line, None) for line in lines]
     table = read_table(path, encoding=encoding)
     spec = DatasetSpec(path=str(path), text=text, text_pair=text_pair)
-    columns = find_columns({"train": table}, spec, str(path), with_label=False)
+    columns = find_columns({"train": table}, spec, str(path), with_label=False, named_by=named_by)
     first = texts(table, columns["text"], str(path))
     pair = columns.get("text_pair")
     # A pair without its second text is a text alone.

@@ -22,7 +22,7 @@ def read_documents(path: Path, column: str | None = None) -> list[str]:
 
     Raises `UsageError` for a file that is missing, not UTF-8, or without a text.
     """
-    texts = [text for text, _ in read_texts(path, column)]
+    texts = [text for text, _ in read_texts(path, column, named_by="--column")]
     # In a table a row is a text, whatever blank lines it holds.
     if not is_table(path):
         whole = read_text(path, []).strip()

@@ -52,7 +52,7 @@ def of_file(
 ) -> tuple[BiasRows, list[str]]:
     """Return a file's rows whose labels an adapter knows, and notes on the others; raises `UsageError` where none is left."""
     table = read_table(path)
-    where = find_columns({"file": table}, spec, str(path), options=True)
+    where = find_columns({"file": table}, spec, str(path), named_by="--{key}")
     for column in (*columns, *decisive):
         if column not in table.column_names:
             why = "for --group" if column in columns else "by whose groups an adapter decides"

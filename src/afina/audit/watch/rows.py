@@ -124,7 +124,7 @@ class RowSource:
         table = table_of([{name: row.values.get(name) for name in names} for row in rows])
         notes: list[str] = []
         table, spec = spec_for(table, str(self.path), self.memory, self.columns.text, self.columns.text_pair, notes)
-        chosen = find_columns({"new": table}, spec, str(self.path), with_label=False, options=True)
+        chosen = find_columns({"new": table}, spec, str(self.path), with_label=False, named_by="--{key}")
         asked = texts(table, chosen["text"], str(self.path))
         pairs = texts(table, chosen["text_pair"], str(self.path)) if "text_pair" in chosen else None
         if first:

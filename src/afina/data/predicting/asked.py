@@ -112,7 +112,7 @@ def read_asked(
     pair: list[str] | None = None
     try:
         table, spec = spec_for(table, where, memory, text, text_pair, notes)
-        named = find_columns({"train": table}, spec, where, with_label=False)
+        named = find_columns({"train": table}, spec, where, with_label=False, named_by="--{key}")
         first = texts(table, named["text"], where)
         # To who learned from single texts, a column that happens to have a second text's name is nothing.
         single = bool(memory.text) and memory.text_pair is None and text_pair is None
