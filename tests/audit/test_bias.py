@@ -252,9 +252,14 @@ def test_a_rate_that_too_few_rows_of_a_group_count_for_is_said() -> None:
     ]  # fmt: skip
 
 
+def each_other(count: int) -> list[str]:
+    """Return texts of which none says what another does."""
+    return [f"text {number}" for number in range(count)]
+
+
 def test_a_small_group_is_said_and_not_tested() -> None:
     values = ["f"] * 40 + ["m"] * 40 + ["x"] * 3
-    own = BiasRows(Rows(["text"] * 83, None, np.zeros(83, dtype=np.int64)), NAMES, {"sex": list(values)}, "rows.csv")
+    own = BiasRows(Rows(each_other(83), None, np.zeros(83, dtype=np.int64)), NAMES, {"sex": list(values)}, "rows.csv")
     asked, notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))
     assert asked.groupings[0].groups == ("f", "m")
     assert any("x has 3 rows, fewer than 30" in note.told(Words()) for note in notes)
@@ -264,7 +269,7 @@ def test_many_small_groups_are_told_in_one_short_note() -> None:
     """Of twenty groups and classes with too few rows the first five are named, the largest first, and the rest counted."""
     values = ["f"] * 40 + ["m"] * 40 + [f"g{number:02}" for number in range(12) for _ in range(number + 1)]
     names, labels = tuple(f"c{number}" for number in range(9)), np.arange(len(values), dtype=np.int64) % 9
-    own = BiasRows(Rows(["text"] * len(values), None, labels), names, {"sex": list(values)}, "rows.csv")
+    own = BiasRows(Rows(each_other(len(values)), None, labels), names, {"sex": list(values)}, "rows.csv")
     notes = [note.told(Words("pt")) for note in questions(own, BiasSettings(columns=("sex",), swap_rows=0))[1]]
     assert notes == [
         "sex: não foram testados, com menos de 30 linhas, g11 (12), g10 (11), g09 (10), g08 (9), g07 (8) e mais 7.",
@@ -276,7 +281,7 @@ def test_many_small_groups_are_told_in_one_short_note() -> None:
 def test_small_groups_of_two_axes_are_named_as_those_of_one_are() -> None:
     columns: dict[str, list[Any]] = {"sex": ["f"] * 50 + ["m"] * 50}
     columns["age"] = ["young"] * 40 + ["old"] * 10 + ["young"] * 28 + ["old"] * 22
-    own = BiasRows(Rows(["text"] * 100, None, np.zeros(100, dtype=np.int64)), NAMES, columns, "rows.csv")
+    own = BiasRows(Rows(each_other(100), None, np.zeros(100, dtype=np.int64)), NAMES, columns, "rows.csv")
     asked, notes = questions(own, BiasSettings(columns=("sex", "age"), swap_rows=0))
     assert [each.name for each in asked.groupings] == ["sex", "age"]
     assert notes[0].told(Words()) == (
@@ -299,10 +304,42 @@ def test_groups_that_the_labels_tell_are_compared_in_one_rate() -> None:
     chosen = np.where(np.arange(100) % 10 == 0, labels, 1 - labels)
     chosen[:50] = 1 - chosen[:50]
     assert list(findings_of(labels, chosen, grouping(labels.copy()))) == ["selection"]
-    own = BiasRows(Rows(["text"] * 100, None, labels), NAMES, {"side": ["f"] * 50 + ["m"] * 50}, "rows.csv")
+    own = BiasRows(Rows(each_other(100), None, labels), NAMES, {"side": ["f"] * 50 + ["m"] * 50}, "rows.csv")
     _, (note,) = questions(own, BiasSettings(columns=("side",), swap_rows=0))
     assert note.told(Words()).startswith("side: each label has rows of one group alone")
     assert note.told(Words("pt")).startswith("side: cada rótulo tem linhas de um só grupo")
+
+
+def test_rows_that_come_again_and_groups_that_may_be_meant_otherwise_are_said() -> None:
+    """Twenty texts ten times each are no two hundred, a missing value is no group, and Men may be men."""
+    values = [["Men", "men ", "NaN", float("nan"), None][number % 5] for number in range(200)]
+    own = BiasRows(Rows(each_other(20) * 10, None, np.zeros(200, dtype=np.int64)), NAMES, {"sex": values}, "rows.csv")
+    asked, notes = questions(own, BiasSettings(columns=("sex",), swap_rows=0))
+    assert asked.groupings[0].groups == ("Men", "NaN", "men")
+    told = [note.told(Words()) for note in notes]
+    assert told[0].startswith("180 of 200 rows say what an earlier one says, with the same label")
+    assert told[1:4] == [
+        "sex: 80 rows have no value and are in no group.",
+        "sex: Men, men differ in case, accents or marks alone, and are groups of their own.",
+        "sex: NaN, as a missing value is written, is a group like the others.",
+    ]
+    # The same text under another label is a row of its own.
+    apart = BiasRows(
+        Rows(["text", "text"] * 50, None, np.arange(100) % 2), NAMES, {"sex": ["f"] * 50 + ["m"] * 50}, "r.csv"
+    )
+    assert questions(apart, BiasSettings(columns=("sex",), swap_rows=0))[1][0].values["count"] == 98
+
+
+def test_labels_in_another_case_are_left_out_and_said(tmp_path: Path) -> None:
+    lines = [f"text {number},{['good', 'Good', 'bad'][number % 3]},{'fm'[number % 2]}" for number in range(90)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,sex", *lines]))
+    own, notes = of_file(tmp_path / "rows.csv", DatasetSpec(path="rows.csv"), ["good", "bad"], ["sex"])
+    assert len(own.rows) == 60
+    assert notes == [
+        "30 rows of rows.csv have no text or none of the adapter's labels and are left out.",
+        "the label 'Good' is none of the adapter's, which has 'good': write it so.",
+    ]
+    assert Words("pt").note(notes[1]) == "o rótulo 'Good' não é do adaptador, que tem 'good': escreva-o assim."
 
 
 def test_a_gap_of_nothing_lies_between_two_groups() -> None:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import afina
 from afina import api
+from afina.audit.watch.rows import NewColumns, labels_by_id
 from afina.audit.watch.settings import WatchSettings
 from afina.drift.answering import seen_of
 from afina.drift.reference import FILE, KeptRows, read_reference
@@ -166,6 +167,26 @@ def test_labels_that_never_come_are_said(adapter: Path, tmp_path: Path) -> None:
     refused(
         run_afina("watch", adapter, tmp_path / "new.jsonl", "--labels", tmp_path / "late.csv"), "'nonsense' is none of"
     )
+
+
+def test_an_answer_without_an_id_is_no_rows_and_of_several_the_last_counts(tmp_path: Path) -> None:
+    """Rows without an id would all get the answer of a line that lacks one."""
+    (tmp_path / "late.csv").write_text("id,label\n,blame\n1,praise\n1,blame\n2,praise\n2,praise\n")
+    notes: list[str] = []
+    assert labels_by_id(tmp_path / "late.csv", NewColumns(), None, notes) == {"1": "blame", "2": "praise"}
+    assert notes == [
+        "rows of late.csv that have no id: 1", "ids with several right answers in late.csv, of which the last counts: 1",
+    ]  # fmt: skip
+    assert [Words("pt").note(note) for note in notes] == [
+        "linhas de late.csv sem id: 1", "ids com várias respostas certas em late.csv, das quais vale a última: 1",
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_given_twice_would_count_twice(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("text\n" + "good mail\n" * 3)
+    for again in (tmp_path / "new.csv", tmp_path):
+        with pytest.raises(UsageError, match="is given twice"):
+            api.watch(adapter, [tmp_path / "new.csv", again])
 
 
 def test_windows_of_time_of_rows_and_of_files(adapter: Path, tmp_path: Path) -> None:

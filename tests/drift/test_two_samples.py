@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from afina.drift.two_samples import counts_of, discrepancy, greater, same_law, same_shares, stability, stability_of
+from afina.drift.two_samples import (
+    counts_of,
+    discrepancy,
+    further,
+    greater,
+    same_law,
+    same_shares,
+    stability,
+    stability_of,
+)
 
 
 def plain_discrepancy(first: np.ndarray, second: np.ndarray) -> float:
@@ -97,3 +106,16 @@ def test_stability_is_the_divergence_of_shares_both_ways() -> None:
     values = np.arange(1000.0)
     assert stability(values, values) == pytest.approx(0, abs=1e-9)
     assert stability(values, values + 300) > 0.25
+
+
+def test_means_are_compared_as_scipy_does_and_one_row_many_times_warns_nobody() -> None:
+    from scipy.stats import ttest_ind
+
+    random = np.random.default_rng(0)
+    first, second = random.normal(0, 1, 40), random.normal(0.6, 3, 25)
+    assert further(first, second) == pytest.approx(ttest_ind(first, second, equal_var=False).pvalue)
+    # Of numbers that are one but for rounding scipy warns, and warnings are errors here.
+    same = np.full(50, 0.1) * 3 - 0.2
+    assert further(first, same + random.normal(0, 1e-17, 50)) < 1
+    assert further(same, same) == 1
+    assert further(same, same + 1) == 0

@@ -120,6 +120,9 @@ def test_dictionaries_of_every_form(name: str, tmp_path: Path) -> None:
         ("a.json", "{", "is no JSON"),
         ("a.csv", "happy,joy,3\n", "has 3 columns"),
         ("a.csv", "", "no word in any category"),
+        ("a.csv", "word,category\n*,joy\n", "a star elsewhere"),
+        ("a.csv", "word,category\nhap*py,joy\n", "a star elsewhere"),
+        ("a.yaml", "joy: []\nwork: [desk]\n", "'joy' has no word"),
         ("a.doc", "happy", "a dictionary is"),
     ],
 )
@@ -127,6 +130,16 @@ def test_what_is_no_dictionary_is_one_sentence(name: str, text: str, said: str, 
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=said):
         read_lexicon(tmp_path / name)
+
+
+def test_a_dictionary_as_a_spreadsheet_with_decimal_commas_saves_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "\ufeffpalavra;categoria\nfeliz;alegria\nfeliz;alegria\nbom dia*;alegria\n", "utf-8"
+    )
+    lexicon = read_lexicon(tmp_path / "a.csv")
+    assert lexicon.categories == ["alegria"]
+    # A star behind several words stands for more letters of the last.
+    assert lexicon.counts(plain_words("Feliz; bons dias, bom diazinho, bom")) == [2]
 
 
 def test_a_dictionary_of_ones_own_in_a_study(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:

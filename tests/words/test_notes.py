@@ -34,6 +34,7 @@ WRITTEN_OUT = (
     "study/executors/accelerate.py",
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap", "thresholds")),
+    "audit/bias/material.py",
     "audit/kinds/bias.py",
     "audit/kinds/leak.py",
     "audit/leak.py",

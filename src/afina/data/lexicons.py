@@ -37,18 +37,21 @@ class Lexicon:
         self.categories = list(self.entries)
         self._exact: dict[tuple[str, ...], set[int]] = {}
         self._starts: dict[str, set[int]] = {}
+        self._phrases: list[tuple[tuple[str, ...], int]] = []
         for number, name in enumerate(self.categories):
             for entry in self.entries[name]:
                 words = tuple(plain_words(entry))
                 if entry.rstrip().endswith("*") and len(words) == 1:
                     self._starts.setdefault(words[0], set()).add(number)
+                elif entry.rstrip().endswith("*") and words:
+                    self._phrases.append((words, number))
                 elif words:
                     self._exact.setdefault(words, set()).add(number)
         self._most = max(map(len, self._exact), default=1)
         self._lengths = sorted({len(start) for start in self._starts})
 
     def __len__(self) -> int:
-        return len(self._exact) + len(self._starts)
+        return len(self._exact) + len(self._starts) + len(self._phrases)
 
     def counts(self, words: Sequence[str]) -> list[int]:
         """Return of folded words how many, or how many runs of them, are in each category."""
@@ -57,6 +60,10 @@ class Lexicon:
             matched = {number for length in self._lengths for number in self._starts.get(word[:length], ())}
             for more in range(1, self._most + 1):
                 matched |= self._exact.get(tuple(words[place : place + more]), set())
+            for phrase, number in self._phrases:
+                run = tuple(words[place : place + len(phrase)])
+                if len(run) == len(phrase) and run[:-1] == phrase[:-1] and run[-1].startswith(phrase[-1]):
+                    matched.add(number)
             for number in matched:
                 counts[number] += 1
         return counts
@@ -78,12 +85,17 @@ def read_lexicon(path: Path) -> Lexicon:
         raise UsageError(f"{path}: a dictionary is {_FORMS}.")
     entries: dict[str, list[str]] = {}
     for category, word in reader(path, text):
+        if "*" in word.strip()[:-1] or word.strip() == "*":
+            raise UsageError(f"{path}: the entry {word[:60]!r} has a star elsewhere than behind a word's beginning.")
+        entries.setdefault(category, [])
         if plain_words(word):
             if len(plain_words(word)) > _LONGEST:
                 raise UsageError(f"{path}: the entry {word[:60]!r} has more than {_LONGEST} words.")
-            entries.setdefault(category, []).append(word)
-    if not entries:
+            entries[category].append(word)
+    if not any(entries.values()):
         raise UsageError(f"{path} has no word in any category; a dictionary is {_FORMS}.")
+    if without := [category for category, words in entries.items() if not words]:
+        raise UsageError(f"{path}: the category '{without[0]}' has no word.")
     return Lexicon(entries)
 
 
@@ -106,11 +118,14 @@ def _mapping(path: Path, text: str) -> Iterator[tuple[str, str]]:
                 f"{path}: '{category}' should be a list of words; YAML reads yes, no, on and off as truths unless they "
                 "stand in quotation marks."
             )
-        yield from ((str(category), word) for word in words)
+        yield from ((str(category), word) for word in words or [""])
 
 
 def _table(path: Path, text: str) -> Iterator[tuple[str, str]]:
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
+    # Spreadsheets whose decimals have a comma part columns by semicolons, or by tabs.
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    mark = mark if mark in first else next((other for other in ";\t," if other in first), mark)
     for number, row in enumerate(csv.reader(text.splitlines(), delimiter=mark), start=1):
         if not row or [cell.strip().lower() for cell in row[:2]] in (["word", "category"], ["palavra", "categoria"]):
             continue

@@ -68,6 +68,8 @@ NOTES = {
     # -- prompts
     "{name} in a prompt was read as text: with --special it is the control token.": "{name} num prompt foi lido como texto: com --special é o token de controle.",
     # -- audits
+    "{count} rows of {file} have no text or none of the adapter's labels and are left out.": "{count} linhas de {file} não têm texto ou nenhum dos rótulos do adaptador e ficam de fora.",
+    "the label '{label}' is none of the adapter's, which has '{name}': write it so.": "o rótulo '{label}' não é do adaptador, que tem '{name}': escreva-o assim.",
     "{count} held-out row is among the train rows too and left out.": "{count} linha reservada está também entre as de treino e fica de fora.",
     "{count} held-out rows are among the train rows too and left out.": "{count} linhas reservadas estão também entre as de treino e ficam de fora.",
     "{count} row is without a token to learn within {limit} and left out.": "{count} linha não tem token a aprender dentro de {limit} e fica de fora.",

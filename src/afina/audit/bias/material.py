@@ -68,6 +68,7 @@ def of_file(
     notes = []
     if left := len(texts) - len(taken):
         notes.append(f"{left:,} rows of {path.name} have no text or none of the adapter's labels and are left out.")
+        notes += _in_other_case(table[where["label"]].to_pylist(), labels, names)
     second = where.get("text_pair")
     pairs = None if second is None else [str(value or "") for value in table[second].to_pylist()]
     rows = Rows(texts, pairs, labels, number=np.arange(1, len(texts) + 1)).take(taken)
@@ -76,6 +77,18 @@ def of_file(
         values = table[column].to_pylist()
         of_columns[column] = [values[row] for row in taken]
     return BiasRows(rows, tuple(names), *_parted(of_columns, columns, decisive, str(path))), notes
+
+
+def _in_other_case(values: Sequence[Any], labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Say which labels that the adapter does not have are one of its own in another case."""
+    own = {name.casefold(): name for name in names}
+    written = {
+        visible(str(value)) for value, place in zip(values, labels, strict=True) if place < 0 and value is not None
+    }
+    return [
+        f"the label '{label}' is none of the adapter's, which has '{own[label.casefold()]}': write it so."
+        for label in sorted(written) if label.casefold() in own
+    ]  # fmt: skip
 
 
 def _label(value: Any, names: Sequence[str]) -> int:

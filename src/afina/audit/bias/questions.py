@@ -11,7 +11,7 @@ from afina.audit.bias.drafts import too_small
 from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.word_swaps import Swapped, swapped
-from afina.data.groups.grouping import Grouping, by_column, by_words, crossed
+from afina.data.groups.grouping import Grouping, alike, by_column, by_words, crossed
 from afina.data.groups.word_lists import GroupAxis, read_word_lists
 from afina.data.groups.word_swaps import SWAP_AXES
 from afina.errors import UsageError
@@ -130,6 +130,12 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
         notes.append(Sentence("{rows} of {all} rows are looked at, drawn with the seed.",
                               {"rows": settings.rows, "all": len(material.rows)}))  # fmt: skip
         material = material.take(sample)
+    if repeated := _repeated(material):
+        notes.append(Sentence(
+            "{count} of {all} rows say what an earlier one says, with the same label: as each counts as one of its own, "
+            "intervals are narrower and p-values smaller than they should be.",
+            {"count": repeated, "all": len(material.rows)},
+        ))  # fmt: skip
     groupings = _groupings(material, settings, notes)
     notes += left_out_notes(material, groupings, settings.fewest)
     sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
@@ -157,6 +163,31 @@ def _swapped(material: BiasRows, axis: str, settings: BiasSettings) -> Swapped |
     return Swapped(axis, made.groups, made.rows[taken], (first, second))
 
 
+def _repeated(material: BiasRows) -> int:
+    """Return how many rows have texts and label of an earlier one."""
+    rows = material.rows
+    pairs = [""] * len(rows) if rows.text_pair is None else rows.text_pair
+    return len(rows) - len(set(zip(rows.text, pairs, map(int, rows.label), strict=True)))
+
+
+def _column_notes(grouping: Grouping) -> list[Sentence]:
+    """Say of a column's groups what may be meant otherwise: rows without a value, names that are nearly one, no names."""
+    notes = []
+    if grouping.without:
+        notes.append(Sentence("{axis}: {count} rows have no value and are in no group.",
+                              {"axis": grouping.name, "count": grouping.without}))  # fmt: skip
+    for names in alike(grouping.groups):
+        notes.append(Sentence("{axis}: {groups} differ in case, accents or marks alone, and are groups of their own.",
+                              {"axis": grouping.name, "groups": ", ".join(names)}))  # fmt: skip
+    if missing := [group for group in grouping.groups if group.casefold() in _AS_MISSING]:
+        notes.append(Sentence("{axis}: {groups}, as a missing value is written, is a group like the others.",
+                              {"axis": grouping.name, "groups": ", ".join(missing)}))  # fmt: skip
+    return notes
+
+
+_AS_MISSING = frozenset({"nan", "none", "null", "na", "n/a", "nil", "<na>", "-", "?"})
+
+
 def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]) -> list[Grouping]:
     """Return groupings with enough rows, and note the groups that are too small to be tested."""
     every = [by_column(name, values) for name, values in material.columns.items()]
@@ -167,6 +198,7 @@ def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]
         in_groups += int(grouping.counts().sum())
         large, small = grouping.with_enough(settings.fewest)
         notes += too_small(grouping.name, small, settings.fewest)
+        notes += _column_notes(grouping) if grouping.by == "column" else []
         if grouping.several:
             notes.append(Sentence("{axis}: {count} rows have words of several groups and are in none.",
                                   {"axis": grouping.name, "count": grouping.several}))  # fmt: skip

@@ -182,20 +182,25 @@ def sources_of(
         if path.suffix.lower() == ".npz":
             raise UsageError(f"{path} holds images, and afina watch reads texts.")
         sources.append(RowSource(path, columns, memory, label, adapter, is_log=is_log(path)))
+    places = [source.path.resolve() for source in sources]
+    if twice := next((source.path for number, source in enumerate(sources) if places[number] in places[:number]), None):
+        raise UsageError(f"{twice} is given twice, so that its rows would count twice; give it once.")
     return sources
 
 
-def labels_by_id(path: Path, columns: NewColumns, label: str | None) -> Mapping[str, Any]:
-    """Return right answers that came later, by the id of their row; none of an empty file.
+def labels_by_id(path: Path, columns: NewColumns, label: str | None, notes: list[str]) -> Mapping[str, Any]:
+    """Return right answers that came later, by the id of their row, the last of each; none of an empty file.
 
-    Raises `UsageError` where the file has no column of ids or of labels.
+    Notes what was passed over. Raises `UsageError` where the file has no column of ids or of labels.
     """
     if path.is_file() and not path.stat().st_size:
         return {}
     answers: dict[str, Any] = {}
+    without, unread, changed = 0, 0, set[str]()
     id_column = label_column = None
     for row in read_rows(SourceFile(path)):
         if row.problem:
+            unread += 1
             continue
         if id_column is None or label_column is None:
             names = list(row.values)
@@ -208,8 +213,18 @@ def labels_by_id(path: Path, columns: NewColumns, label: str | None) -> Mapping[
                     "--label."
                 )
         value = row.values.get(label_column)
-        if _labelled(value) is not None:
-            answers[_plain(row.values.get(id_column)) or ""] = value
+        # An answer that is of no row must not become that of every row without an id.
+        name = _plain(row.values.get(id_column)) or ""
+        if _labelled(value) is None or not name:
+            without += not name
+            continue
+        if str(answers.setdefault(name, value)) != str(value):
+            changed.add(name)
+        answers[name] = value
+    counted = {"cannot be read": unread, "have no id": without}
+    notes += [f"rows of {path.name} that {what}: {count:,}" for what, count in counted.items() if count]
+    if changed:
+        notes.append(f"ids with several right answers in {path.name}, of which the last counts: {len(changed):,}")
     return answers
 
 

@@ -48,8 +48,8 @@ def watch_adapter(
     check_watched(task, str(folder))
     reference = read_reference(folder)
     label = _label_column(record)
-    sources = _sources(folder, paths, settings, label)
-    later = {} if settings.labels is None else labels_by_id(Path(settings.labels), settings.columns, label)
+    sources, late_notes = _sources(folder, paths, settings, label), list[str]()
+    later = {} if settings.labels is None else labels_by_id(Path(settings.labels), settings.columns, label, late_notes)
 
     load = cache(lambda: loading.load(folder))
     look = Look(reference, task, load, later, cache_folder, settings.batch_size)
@@ -77,7 +77,8 @@ def watch_adapter(
     )  # fmt: skip
     return WatchAudit(
         audit="watch", target=str(folder), findings=findings_of(subject, counted, settings.watching, unlike),
-        notes=_notes(sources, look, judged, open_windows, settings), windows=judged, watching=settings.watching,
+        notes=[*late_notes, *_notes(sources, look, judged, open_windows, settings)], windows=judged,
+        watching=settings.watching,
         shifts=None if judge.estimator is None else judge.estimator.shifts, unlike=unlike,
         facts=_facts(paths, settings, reference.facts),
     )  # fmt: skip
@@ -97,7 +98,7 @@ def reference_of_rows(
     check_watched(task, str(folder))
     given = _read(folder, rows, settings, label)
     learned = [] if train is None else _read(folder, train, settings, label)
-    later = {} if settings.labels is None else labels_by_id(Path(settings.labels), settings.columns, label)
+    later = {} if settings.labels is None else labels_by_id(Path(settings.labels), settings.columns, label, [])
     truth = [row.label if row.label is not None else later.get(row.id or "") for row in given]
     pairs = [row.text_pair or "" for row in given] if any(row.text_pair is not None for row in given) else None
     reference = make_reference(

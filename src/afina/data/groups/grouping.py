@@ -8,9 +8,20 @@ from typing import Any, Literal
 import numpy as np
 
 from afina.data.groups.word_lists import GroupAxis
+from afina.data.plain_words import plain_words
 from afina.errors import UsageError
 
-__all__ = ["MOST_GROUPS", "NONE", "Grouping", "by_column", "by_words", "check_groups", "crossed", "refuse_read"]
+__all__ = [
+    "MOST_GROUPS",
+    "NONE",
+    "Grouping",
+    "alike",
+    "by_column",
+    "by_words",
+    "check_groups",
+    "crossed",
+    "refuse_read",
+]
 
 NONE = -1
 """The group of a row that is in none, or in several at once."""
@@ -61,12 +72,20 @@ def by_words(texts: Sequence[str], axis: GroupAxis) -> Grouping:
 
 
 def by_column(name: str, values: Sequence[Any]) -> Grouping:
-    """Group rows by a column's values, an empty one being none; raises `UsageError` for one that is no grouping."""
-    texts = ["" if value is None else str(value).strip() for value in values]
+    """Group rows by a column's values, an empty one and NaN being none; raises `UsageError` for one that is no grouping."""
+    texts = ["" if value is None or value != value else str(value).strip() for value in values]
     groups = tuple(sorted(set(texts) - {""}))
     check_groups(name, len(groups))
     place = {group: number for number, group in enumerate(groups)} | {"": NONE}
     return Grouping(name, groups, np.array([place[text] for text in texts], dtype=np.int64), "column")
+
+
+def alike(groups: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the groups that differ in case, accents and spaces alone, which may be meant as one."""
+    named: dict[str, list[str]] = {}
+    for group in groups:
+        named.setdefault(" ".join(plain_words(group)) or group, []).append(group)
+    return [tuple(several) for several in named.values() if len(several) > 1]
 
 
 def check_groups(column: str, count: int, *, at_least: bool = False) -> None:
