@@ -42,28 +42,23 @@ def explain(
 ) -> "list[Explained]":
     """Tell which words of each text, or row of a file, decided the answer of one adapter, or of several.
 
-    `text` and `text_pair` name the file's columns; left out, they are those that the adapter learned from. `way` is
-    `integrated-gradients`, `gradient-input`, `occlusion` or `shapley`, with its `steps` or `samples`. The
-    answer is the one that the adapter gives, or `label`; of a tagger the tags of all words, or of `word`; of a writer the
-    first word that it writes, or `following`. `contrast` asks the bare base too. `page` is written as HTML.
+    `text` and `text_pair` name the file's columns, by default the adapter's. `way` is `integrated-gradients`,
+    `gradient-input`, `occlusion` or `shapley`, with its `steps` or `samples`. The answer is the one that the adapter
+    gives, or `label`; of a tagger the tags of all words, or of `word`; of a writer the first word that it writes, or
+    `following`. `contrast` asks the bare base too. `page` is written as HTML.
 
     Raises `UsageError` for an empty text, for what has no gradients where the way needs them, and for a base that is gone.
     """
-    from afina.errors import UsageError
     from afina.explanation.explained import explained
     from afina.explanation.kinds.base import WantedAnswer
     from afina.explanation.page import explained_page
-    from afina.export.runtime import is_run
     from afina.outputs import check_outputs
     from afina.predictor.loading import Loading
     from afina.whole_file import write_text
 
     texts, text_pairs = one_or_more(texts), one_or_more(text_pairs)
     folders = one_or_more(adapters)
-    if exported := [folder for folder in folders if is_run(folder)]:
-        raise UsageError(
-            f"{exported[0]} is an export, which has no gradients and no hooks: explain the adapter that it was made of."
-        )
+    _refuse_exports(folders)
     given, pairs = _given(texts, text_pairs, file, (text, text_pair), Path(folders[0]))
     check_outputs([page], [*folders, file], force=force)
     wanted = WantedAnswer(label=label, word=word, following=following)
@@ -78,6 +73,16 @@ def explain(
     if page is not None:
         write_text(Path(page), explained_page(explanations, language))
     return explanations
+
+
+def _refuse_exports(folders: Sequence[str | Path]) -> None:
+    from afina.errors import UsageError
+    from afina.export.runtime import is_run
+
+    if exported := [folder for folder in folders if is_run(folder)]:
+        raise UsageError(
+            f"{exported[0]} is an export, which has no gradients and no hooks: explain the adapter that it was made of."
+        )
 
 
 def _given(

@@ -54,8 +54,9 @@ def crowded_points() -> np.ndarray:
 def crowded_weights(count: int) -> np.ndarray:
     """Return the weights of the first `count` of them, a rule's."""
     first, last = _ends()
-    stretched: np.ndarray = _WIDTH * (last - first) * np.cosh(first + (last - first) * nested_points()[:count])
-    return nested_weights(count) * stretched
+    stretched = _WIDTH * (last - first) * np.cosh(first + (last - first) * nested_points()[:count])
+    weights: np.ndarray = nested_weights(count) * stretched
+    return weights
 
 
 def _ends() -> tuple[float, float]:

@@ -46,8 +46,8 @@ class Words:
         # A phrase without a row stays English, which is better than none.
         phrase = phrases().get(text, text) if self.language == "pt" else text
         # Numbers are written here too, so that none stands with another language's point in a sentence.
-        told = {name: self.shortest(value) if isinstance(value, float) else value for name, value in values.items()}
-        return phrase.format(**told) if values else phrase
+        filled = {name: self.shortest(value) if isinstance(value, float) else value for name, value in values.items()}
+        return phrase.format(**filled) if values else phrase
 
     def counted(self, count: int, one: str, many: str) -> str:
         """Say how many there are, in the phrase for one or in that for several, both with `{count}`."""

@@ -81,13 +81,11 @@ def of_file(
 
 def _in_other_case(values: Sequence[Any], labels: np.ndarray, names: Sequence[str]) -> list[str]:
     """Say which labels that the adapter does not have are one of its own in another case."""
-    own = {name.casefold(): name for name in names}
-    written = {
-        visible(str(value)) for value, place in zip(values, labels, strict=True) if place < 0 and value is not None
-    }
+    by_case = {name.casefold(): name for name in names}
+    left = {visible(str(value)) for value, place in zip(values, labels, strict=True) if place < 0 and value is not None}
     return [
-        f"the label '{label}' is none of the adapter's, which has '{own[label.casefold()]}': write it so."
-        for label in sorted(written) if label.casefold() in own
+        f"the label '{label}' is none of the adapter's, which has '{by_case[label.casefold()]}': write it so."
+        for label in sorted(label for label in left if label) if label.casefold() in by_case
     ]  # fmt: skip
 
 

@@ -221,8 +221,10 @@ def labels_by_id(path: Path, columns: NewColumns, label: str | None, notes: list
         if str(answers.setdefault(name, value)) != str(value):
             changed.add(name)
         answers[name] = value
-    counted = {"cannot be read": unread, "have no id": without}
-    notes += [f"rows of {path.name} that {what}: {count:,}" for what, count in counted.items() if count]
+    if unread:
+        notes.append(f"rows of {path.name} that cannot be read: {unread:,}")
+    if without:
+        notes.append(f"rows of {path.name} that have no id: {without:,}")
     if changed:
         notes.append(f"ids with several right answers in {path.name}, of which the last counts: {len(changed):,}")
     return answers
