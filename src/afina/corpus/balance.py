@@ -2,7 +2,8 @@
 
 Groups are a column's values, or are found by words (`data/groups/words.yaml`), with the limits that stand there. Labels that
 are shared out otherwise in one group than in another are told by a chi-squared test of independence, its p-value times the
-number of axes tested.
+number of axes tested. Rows that say what an earlier one says, with its label and columns, are counted, and not tested: copies
+would make any difference sure.
 """
 
 from collections import Counter
@@ -70,6 +71,10 @@ class Balance:
     """Columns whose values are groups, beside those that words are found of."""
     lists: WordLists = field(default_factory=read_word_lists)
     _axes: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    _tested: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    """The same of rows that come for the first time."""
+    _seen: set[int] = field(default_factory=set)
+    """Hashes of what was said with which label and columns."""
     _several: Counter[str] = field(default_factory=Counter)
     _lengths: dict[str, list[int]] = field(default_factory=dict)
     _languages: dict[str, Counter[str]] = field(default_factory=dict)
@@ -84,18 +89,23 @@ class Balance:
         self._lengths[label][0] += 1
         self._lengths[label][1] += length
         self._languages[label][language] += 1
-        for name in self.columns:
-            given = (others or {}).get(name)
-            value = "" if given is None else str(given).strip()
+        given = {name: (others or {}).get(name) for name in self.columns}
+        values = {name: "" if value is None else str(value).strip() for name, value in given.items()}
+        key = hash((" ".join(text.casefold().split()), label, *values.values()))
+        counted = [self._axes] if key in self._seen else [self._axes, self._tested]
+        self._seen.add(key)
+        for name, value in values.items():
             groups = self._axes.setdefault(name, {})
             # One more than are groups is enough to know that these are none.
             if value and (value in groups or len(groups) <= MOST_GROUPS):
-                groups.setdefault(value, Counter())[label] += 1
+                for axes in counted:
+                    axes.setdefault(name, {}).setdefault(value, Counter())[label] += 1
         for name, axis in self.lists.axes.items():
             grouping = by_words([text], axis)
             self._several[name] += grouping.several
             if (group := int(grouping.of[0])) != NONE:
-                self._axes.setdefault(name, {}).setdefault(grouping.groups[group], Counter())[label] += 1
+                for axes in counted:
+                    axes.setdefault(name, {}).setdefault(grouping.groups[group], Counter())[label] += 1
 
     def by_label(self) -> dict[str, LabelRows]:
         """Return what the rows of each label are like; nothing where there is one label, or too many."""
@@ -121,13 +131,13 @@ class Balance:
             return []
         for name in self.columns:
             check_groups(name, len(self._axes[name]), at_least=True)
-        tests = {name: _p_value(groups) for name, groups in self._axes.items()}
+        tests = {name: _p_value(self._tested.get(name, {})) for name in self._axes}
         made = sum(p is not None for p in tests.values())
         return [
             AxisBalance(
                 name, {group: dict(counts) for group, counts in groups.items()}, self._several[name],
                 None if (p := tests[name]) is None else min(1.0, p * made),
-                tuple(group for group, counts in groups.items() if counts.total() < FEWEST),
+                tuple(group for group in groups if self._tested[name][group].total() < FEWEST),
             )
             for name, groups in self._axes.items()
         ]  # fmt: skip

@@ -18,7 +18,7 @@ PORTUGUESE = {
     "{axis}: {count} rows have no value and are in no group.": "{axis}: {count} linhas não têm valor e não estão em nenhum grupo.",
     "{axis}: {groups} differ in case, accents or marks alone, and are groups of their own.": "{axis}: {groups} só diferem em maiúsculas, acentos ou sinais, e são grupos à parte.",
     "{axis}: {groups}, as a missing value is written, is a group like the others.": "{axis}: {groups}, como se escreve um valor que falta, é um grupo como os outros.",
-    "{count} of {all} rows say what an earlier one says, with the same label: as each counts as one of its own, intervals are narrower and p-values smaller than they should be.": "{count} de {all} linhas dizem o mesmo que uma anterior, com o mesmo rótulo: como cada uma conta por si, os intervalos são mais estreitos e os valores p menores do que deveriam ser.",
+    "{count} of {all} rows say what an earlier one says, but for case and spaces: a text counts once in a group with each of its labels, and is asked again in other words once.": "{count} de {all} linhas dizem o mesmo que uma anterior, a menos de maiúsculas e espaços: um texto conta uma vez num grupo com cada um dos seus rótulos, e é perguntado de novo em outras palavras uma só vez.",
     "{axis}: {count} rows have words of several groups and are in none.": "{axis}: {count} linhas têm palavras de vários grupos e não estão em nenhum.",
     "gap in the share of wrong answers": "diferença na parte de respostas erradas",
     "gap in how often a class is answered": "diferença na frequência com que uma classe é respondida",

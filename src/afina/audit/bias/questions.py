@@ -9,6 +9,7 @@ from afina.audit.bias.answers import Answerer, BiasRows, ClassAnswers
 from afina.audit.bias.by_group import left_out_notes
 from afina.audit.bias.drafts import too_small
 from afina.audit.bias.frames import Framed, framed
+from afina.audit.bias.once import first_of_each, once, said_by
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.word_swaps import Swapped, swapped
 from afina.data.groups.grouping import Grouping, alike, by_column, by_words, crossed
@@ -130,21 +131,24 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
         notes.append(Sentence("{rows} of {all} rows are looked at, drawn with the seed.",
                               {"rows": settings.rows, "all": len(material.rows)}))  # fmt: skip
         material = material.take(sample)
-    if repeated := _repeated(material):
+    wording = said_by(material.rows)
+    texts_once = first_of_each(wording)
+    if repeated := len(wording) - len(texts_once):
         notes.append(Sentence(
-            "{count} of {all} rows say what an earlier one says, with the same label: as each counts as one of its own, "
-            "intervals are narrower and p-values smaller than they should be.",
-            {"count": repeated, "all": len(material.rows)},
+            "{count} of {all} rows say what an earlier one says, but for case and spaces: a text counts once in a group with "
+            "each of its labels, and is asked again in other words once.",
+            {"count": repeated, "all": len(wording)},
         ))  # fmt: skip
-    groupings = _groupings(material, settings, notes)
+    groupings = _groupings(material, wording, settings, notes)
     notes += left_out_notes(material, groupings, settings.fewest)
-    sample = np.sort(random.choice(len(material.rows), min(settings.swap_rows, len(material.rows)), replace=False))
+    drawn = random.choice(len(texts_once), min(settings.swap_rows, len(texts_once)), replace=False)
+    sample = np.sort(texts_once[drawn])
     # Pairs of texts are not framed: which of the two somebody says would change what is asked.
     axes = settings.axes() if material.rows.text_pair is None and len(sample) else []
     frames = [framed(material.rows.text, axis, sample, settings.seed) for axis in axes]
     texts = [material.rows.text[row] for row in sample]
     changes = {name: changed(texts, name, settings.seed) for name in CHANGES} if len(sample) else {}
-    own_words = [_swapped(material, axis.name, settings) for axis in axes if axis.name in SWAP_AXES]
+    own_words = [_swapped(material, texts_once, axis.name, settings) for axis in axes if axis.name in SWAP_AXES]
     asked = BiasQuestions(
         material, groupings, sample, [each for each in frames if each is not None], changes,
         [each for each in own_words if each is not None],
@@ -152,22 +156,15 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
     return asked, notes
 
 
-def _swapped(material: BiasRows, axis: str, settings: BiasSettings) -> Swapped | None:
-    """Return the rows that have words to swap, as many as are asked again; None where fewer have some than a group needs."""
-    made = swapped(material.rows.text, axis, np.arange(len(material.rows)))
+def _swapped(material: BiasRows, rows: np.ndarray, axis: str, settings: BiasSettings) -> Swapped | None:
+    """Return which of the rows have words to swap, as many as are asked again; None where it is fewer than a group needs."""
+    made = swapped(material.rows.text, axis, rows)
     if made is None or len(made.rows) < settings.fewest:
         return None
     random = np.random.default_rng(settings.seed)
     taken = np.sort(random.choice(len(made.rows), min(settings.swap_rows, len(made.rows)), replace=False))
     first, second = ([texts[place] for place in taken] for texts in made.texts)
     return Swapped(axis, made.groups, made.rows[taken], (first, second))
-
-
-def _repeated(material: BiasRows) -> int:
-    """Return how many rows have texts and label of an earlier one."""
-    rows = material.rows
-    pairs = [""] * len(rows) if rows.text_pair is None else rows.text_pair
-    return len(rows) - len(set(zip(rows.text, pairs, map(int, rows.label), strict=True)))
 
 
 def _column_notes(grouping: Grouping) -> list[Sentence]:
@@ -188,15 +185,22 @@ def _column_notes(grouping: Grouping) -> list[Sentence]:
 _AS_MISSING = frozenset({"nan", "none", "null", "na", "n/a", "nil", "<na>", "-", "?"})
 
 
-def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]) -> list[Grouping]:
-    """Return groupings with enough rows, and note the groups that are too small to be tested."""
+def _groupings(
+    material: BiasRows, wording: np.ndarray, settings: BiasSettings, notes: list[Sentence]
+) -> list[Grouping]:
+    """Return groupings with enough rows, each text once, and note the groups that are too small to be tested."""
+    label = material.rows.label
+
+    def counted(grouping: Grouping) -> tuple[Grouping, list[tuple[str, int]]]:
+        return grouping.with_enough(settings.fewest, once(grouping, wording, label).counts())
+
     every = [by_column(name, values) for name, values in material.columns.items()]
     if settings.groups or not every:
         every += [by_words(material.texts, axis) for axis in settings.axes()]
     simple, in_groups = [], 0
     for grouping in every:
         in_groups += int(grouping.counts().sum())
-        large, small = grouping.with_enough(settings.fewest)
+        large, small = counted(grouping)
         notes += too_small(grouping.name, small, settings.fewest)
         notes += _column_notes(grouping) if grouping.by == "column" else []
         if grouping.several:
@@ -206,18 +210,19 @@ def _groupings(material: BiasRows, settings: BiasSettings, notes: list[Sentence]
             simple.append(large)
     if not simple:
         names = ", ".join(each.name for each in every)
-        why = "no row is in a group" if not in_groups else f"no two groups have {settings.fewest} rows"
+        several = "different rows" if len(first_of_each(wording)) < len(wording) else "rows"
+        why = "no row is in a group" if not in_groups else f"no two groups have {settings.fewest} {several}"
         raise UsageError(
             f"{material.source}: {why} of {names}; name a column with --group, give words of your own with --words, or "
             "lower --fewest."
         )
-    if not settings.intersections:
-        return simple
-    both = [each.with_enough(settings.fewest) for each in crossed(simple)]
+    # Two at once are made of all rows: a text that comes again in one of the two may be new in both.
+    both = [counted(each) for each in crossed(simple)] if settings.intersections else []
     notes += too_small(
         Sentence("groups of two axes at once"), [each for _, small in both for each in small], settings.fewest
     )
-    return [*simple, *(large for large, _ in both if len(large.groups) > 1)]
+    tested = [*simple, *(large for large, _ in both if len(large.groups) > 1)]
+    return [once(each, wording, label) for each in tested]
 
 
 def ask(answer: Answerer, asked: BiasQuestions, tell: Callable[[str], None]) -> AllAnswers:

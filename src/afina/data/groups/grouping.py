@@ -50,9 +50,12 @@ class Grouping:
         """Return the rows that are in no group, those with words of several aside."""
         return int((self.of == NONE).sum()) - self.several
 
-    def with_enough(self, fewest: int) -> tuple["Grouping", list[tuple[str, int]]]:
-        """Return it with the groups of at least so many rows alone, and the others with their rows."""
-        counts = self.counts()
+    def with_enough(self, fewest: int, counts: np.ndarray | None = None) -> tuple["Grouping", list[tuple[str, int]]]:
+        """Return it with the groups of at least so many rows alone, and the others with their rows.
+
+        `counts` (G,) are the groups' rows that are counted, where these are not all.
+        """
+        counts = self.counts() if counts is None else counts
         large = np.flatnonzero(counts >= fewest)
         place = np.full(len(self.groups) + 1, NONE)  # the last is that of NONE
         place[large] = np.arange(len(large))

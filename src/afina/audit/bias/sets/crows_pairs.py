@@ -17,7 +17,7 @@ _COLUMNS = {"more": ("more", "sent_more"), "less": ("less", "sent_less"), "kind"
 
 @bias_set("crows_pairs")
 class CrowsPairs(PairSet):
-    """Reads each row as a pair that stands for itself."""
+    """Reads each row as a pair that stands for itself; rows that say the same are one unit."""
 
     checks = ("crows_pairs",)
 
@@ -25,7 +25,7 @@ class CrowsPairs(PairSet):
         assert path is not None, "its file is asked for before"
         rows = rows_of_file(path, _COLUMNS)
         pairs = [
-            SentencePair(more, less, str(row["kind"] or "none"), str(number), number)
+            SentencePair(more, less, str(row["kind"] or "none"), f"{more} / {less}".casefold(), number)
             for number, row in enumerate(rows, start=1)
             if (more := str(row["more"] or "").strip()) and (less := str(row["less"] or "").strip())
         ]  # fmt: skip
