@@ -100,6 +100,23 @@ def test_texts_are_read_back_from_tokens(family: str) -> None:
     assert {len(row) for row in texts} == ({1} if family == "gpt2" else {2})
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_text_goes_on_behind_a_word_that_is_taken_away(family: str) -> None:
+    """A mask in a word's place ended the text: what was explained by occlusion was that word and all behind it."""
+    from afina.data.tokens.as_text import text_ids, texts_of_ids
+    from families import tokenizer
+
+    own = tokenizer(family)
+    own.add_special_tokens({"mask_token": "<gone>"})
+    ids = np.array(text_ids(own, "good lamp order broken late"))
+    words = texts_of_ids(own, [ids])[0][0].split()
+    assert len(words) == 5
+    ids[2] = ids[4] = own.mask_token_id
+    assert [" ".join(row).split() for row in texts_of_ids(own, [ids])] == [[words[0], words[2], words[4]]]
+    ids[1:-1] = own.mask_token_id
+    assert texts_of_ids(own, [ids]) == [("",)]
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_dictionaries_of_every_form(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(FORMS[name])
@@ -154,6 +171,19 @@ def test_a_dictionary_of_ones_own_in_a_study(family_folder: Loader, csv_folder: 
     gone = {"features": {"representation": "words", "lexicon": str(tmp_path / "gone.yaml")}}
     with pytest.raises(UsageError, match="cannot be read"):
         Study(tmp_path / "other", **settings(family_folder, csv_folder, methods=[gone])).run()
+
+
+def test_a_dictionary_of_which_no_word_stands_in_the_texts_is_refused(tmp_path: Path) -> None:
+    """It was fitted all the same, to how long texts are; a category without words beside others may stay."""
+    (tmp_path / "own.yaml").write_text("bom: [bom, ótimo]\nruim: [mau]\n")
+    texts, labels = ["a good lamp", "a bad lamp"] * 4, np.array([1, 0] * 4)
+    words = REPRESENTATIONS["words"]
+    assert issubclass(words, OfTexts)
+    with pytest.raises(UsageError, match=r"none of its words stands in the 8 train texts.*language\?"):
+        words({"lexicon": str(tmp_path / "own.yaml")}).fitted([(text,) for text in texts], labels, 2, 0)
+    rows = [(text,) for text in ["um bom dia", *texts]]
+    made = words({"lexicon": str(tmp_path / "own.yaml")}).fitted(rows, np.append(1, labels), 2, 0)
+    assert made.vectors(rows)[:2, :2].tolist() == [[pytest.approx(1 / 3), 0], [0, 0]]
 
 
 def test_induced_categories_hold_the_words_that_tell() -> None:

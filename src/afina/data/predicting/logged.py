@@ -17,6 +17,8 @@ ALWAYS = {"time", "request", "path", "status"}
 """Keys that each line of a log has."""
 LABELLING = ("/v1/classify", "/predict")
 """Paths at which texts are labelled."""
+_BEGINNING = 3
+"""Lines by which a log is known: the first may lack its beginning, where a log was cut (`tail -c`, a rotation)."""
 _LONGEST = 32 << 20
 """Bytes of a line that are read; a request and its text are shorter."""
 
@@ -34,13 +36,15 @@ class LoggedText:
 
 
 def is_log(path: Path) -> bool:
-    """Return whether a file's first line is one of a log of requests."""
+    """Return whether a file begins as a log of requests does: one of its first lines is a request, the others are no JSON."""
     try:
         with reading(path), opened(path) as file:
-            entry = json.loads(file.readline(_LONGEST))
-    except (OSError, ValueError, RecursionError, UsageError):
-        return False
-    return isinstance(entry, dict) and entry.keys() >= ALWAYS
+            for _ in range(_BEGINNING):
+                if (entry := _json(file.readline(_LONGEST))) is not None:
+                    return isinstance(entry, dict) and entry.keys() >= ALWAYS
+    except (OSError, UsageError):
+        pass
+    return False
 
 
 @dataclass
@@ -87,10 +91,7 @@ class RequestLog:
         with reading(self.path), opened(self.path) as file:
             while line := file.readline(_LONGEST):
                 number += 1
-                try:
-                    entry = json.loads(line)
-                except (ValueError, RecursionError):
-                    entry = None
+                entry = _json(line)
                 # The last line of a log that is cut, or still being written, has no end.
                 if not line.endswith(b"\n") and entry is None:
                     cut = True
@@ -102,6 +103,13 @@ class RequestLog:
             self.passed["a last line that is cut off"] = 1
         if broken:
             self.passed["lines that are no request"] = broken
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _time(value: Any) -> datetime | None:

@@ -64,13 +64,18 @@ def _instead(tokenizer: Any) -> int:
 
 
 def texts_of_ids(tokenizer: Any, rows: Iterable[np.ndarray]) -> list[tuple[str, ...]]:
-    """Return the texts that rows of tokens were made of, as far as the tokenizer kept them: two where marks divide a pair."""
-    controls, unknown = control_ids(tokenizer), tokenizer.unk_token_id
+    """Return the texts that rows of tokens were made of, as far as the tokenizer kept them: two where marks divide a pair.
+
+    A mask in a word's place, as where words are taken away to see what they did, is no such mark: the text goes on behind it.
+    """
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
+    nothing = list({tokenizer.unk_token_id, tokenizer.mask_token_id, tokenizer.pad_token_id} - {None} - ends)
+    controls = np.setdiff1d(control_ids(tokenizer), nothing)
     texts: list[tuple[str, ...]] = []
     for ids in rows:
         mark = np.isin(ids, controls)
         # Each run between marks is a text of its own.
         bounds = np.flatnonzero(np.diff(np.concatenate([[True], mark, [True]]).astype(np.int8)))
         runs = [ids[start:stop] for start, stop in zip(bounds[::2], bounds[1::2], strict=True)]
-        texts.append(tuple(tokenizer.decode([each for each in run if each != unknown]) for run in runs) or ("",))
+        texts.append(tuple(tokenizer.decode(run[~np.isin(run, nothing)].tolist()) for run in runs) or ("",))
     return texts

@@ -33,7 +33,7 @@ class LexiconWords(OfTexts):
 
     def learn(self, texts: Sequence[str], labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
         given = self.settings["lexicon"]
-        entries = induced(texts, labels, classes) if given is None else read_lexicon(Path(given)).entries
+        entries = induced(texts, labels, classes) if given is None else _there(read_lexicon(Path(given)), texts, given)
         if not any(entries.values()):
             raise UsageError(
                 "words: no word of the train rows tells one label from another; give a lexicon, or more rows."
@@ -49,6 +49,16 @@ class LexiconWords(OfTexts):
             shares: list[Any] = [count / max(1, len(words)) for count in self.lexicon.counts(words)]
             rows.append([*shares, np.log1p(len(words))])
         return np.array(rows, dtype=np.float32)
+
+
+def _there(lexicon: Lexicon, texts: Sequence[str], path: str) -> dict[str, list[str]]:
+    """Return a dictionary's entries; raises `UsageError` where no text has a word of it, as of another language's."""
+    if not any(any(lexicon.counts(plain_words(text))) for text in texts):
+        raise UsageError(
+            f"{path}: none of its words stands in the {len(texts):,} train texts, so that it tells nothing of them; is it of "
+            "their language?"
+        )
+    return lexicon.entries
 
 
 def induced(texts: Sequence[str], labels: np.ndarray, classes: int) -> dict[str, list[str]]:
