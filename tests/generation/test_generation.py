@@ -22,8 +22,8 @@ from afina.data.templates.named import Message, TokenizerTemplate
 from afina.errors import AfinaError, UsageError
 from afina.generation.batch import Bare
 from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Request, longest_prompt
-from afina.generation.sampling import draw
+from afina.generation.rows import Request, Row, longest_prompt
+from afina.generation.sampling import choose, draw
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import PlainTemplate
 from afina.generation.text import TextStream
@@ -214,6 +214,74 @@ def test_rounding_draws_no_other_token() -> None:
     only = torch.full((1, 50_000), -torch.inf)
     only[0, 7] = 0.0
     assert all(draw(only, [torch.Generator().manual_seed(row)]).item() == 7 for row in range(20))
+
+
+def test_rare_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    """A million tokens of 2^-26 each, which are one draw in 64 together; of coarser numbers one draw in 800."""
+    scores = torch.full((1, 1 << 20), -26 * np.log(2))
+    scores[0, 0] = 0.0
+    assert any(draw(scores, [torch.Generator().manual_seed(seed)]).item() for seed in range(300))
+
+
+def test_the_same_tokens_are_drawn_as_by_transformers() -> None:
+    """Chi squared over twelve tokens, drawn by its processors and torch.multinomial, and by ours."""
+    logits = torch.tensor([[2.0, 1.5, 1.4, 1.0, 0.5, 0.2, 0.0, -0.5, -1.0, -1.5, -2.0, -4.0]])
+    for settings in ({"temperature": 0.6}, {"temperature": 1.7, "top_k": 6}, {"temperature": 1.2, "top_p": 0.8}):
+        scores = GenerationSettings(**settings).processors()(None, logits)
+        theirs = torch.multinomial(scores.softmax(1), 4000, True, generator=torch.Generator().manual_seed(1))
+        counts = [torch.bincount(own.flatten(), minlength=12).float() for own in (theirs, _many(scores, 4000))]
+        both = sum(counts)
+        seen = both > 0
+        squared = sum(((own - both / 2) ** 2)[seen].div(both[seen] / 2).sum() for own in counts)
+        # Beyond it lies one in ten thousand of those that are alike, at eleven degrees of freedom.
+        assert squared < 37.4, (settings, counts)
+
+
+def _many(scores: Tensor, count: int) -> Tensor:
+    return torch.cat([draw(scores, [torch.Generator().manual_seed(seed)]) for seed in range(count)])
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-39, 1e-46, 1e-320])
+def test_hardly_any_temperature_takes_the_likeliest_token(temperature: float, loaded_speaker: Speaker) -> None:
+    row = _row(loaded_speaker("llama"), temperature=temperature, seed=3)
+    for sign in (1, -1):
+        (choice,) = choose([row], sign * torch.tensor([[20.0, 20.5, 21.0, 18.0]]))
+        assert choice is not None and choice.token == (2 if sign == 1 else 3)
+
+
+def test_penalties_are_not_lost_in_bfloat16(loaded_speaker: Speaker) -> None:
+    """The neighbours of 20 are 0.125 apart there."""
+    row = _row(loaded_speaker("llama"), presence_penalty=0.13)
+    row.tokens = [1]
+    (choice,) = choose([row], torch.tensor([[0.0, 20.125, 20.0]], dtype=torch.bfloat16))
+    assert choice is not None and choice.token == 2
+
+
+def _row(backbone: Backbone, **settings: Any) -> Row:
+    return Row(backbone, Request([5, 6]), GenerationSettings(**settings))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**64 - 1, 2**64, -(2**64)])
+def test_every_whole_number_is_a_seed(seed: int, loaded_speaker: Speaker) -> None:
+    """Also that of a later row, beyond what torch takes."""
+    settings = GenerationSettings(max_new_tokens=4, temperature=1.0, seed=seed)
+    texts = [
+        [
+            piece.written.tokens
+            for piece in write(
+                loaded_speaker("llama"), [Request([5, 6], number=number) for number in range(3)], settings
+            )
+            if piece.written
+        ]
+        for _ in range(2)
+    ]
+    assert texts[0] == texts[1] and len(set(map(tuple, texts[0]))) > 1
+
+
+def test_what_is_no_whole_number_is_no_seed() -> None:
+    for seed in (1.0, True, "1"):
+        with pytest.raises(UsageError, match="seed should be a whole number, not"):
+            GenerationSettings(seed=seed)  # type: ignore[arg-type]
 
 
 def test_a_seed_gives_a_row_its_text_in_any_batch(loaded_speaker: Speaker) -> None:

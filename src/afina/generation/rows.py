@@ -154,7 +154,8 @@ class Row:
         if settings.seed is None:
             self.draws.seed()
         else:
-            self.draws.manual_seed(settings.seed + request.number)
+            # torch takes 64 bits; a larger seed is one of these too.
+            self.draws.manual_seed((settings.seed + request.number) % (1 << 64))
         tokenizer, stop = request.tokenizer or place.tokenizer, (*settings.stop, *request.stop)
         # What an encoder read stands in no text of the answer.
         self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)

@@ -14,6 +14,8 @@ __all__ = ["choose", "draw"]
 
 def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
     """Return a token for each row of logits (B, V); None for a row whose logits are no numbers."""
+    # In bfloat16 neighbours are 0.125 apart where logits are 20, by which a penalty is lost.
+    logits = logits.float()
     # Rows of one distribution are computed together; a row's choice must not depend on the rows beside it.
     groups: dict[GenerationSettings, list[int]] = {}
     for index, row in enumerate(rows):
@@ -43,9 +45,11 @@ def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     Gumbel, 1954: it has softmax's probabilities. Where instead one number is looked up among the sums of all tokens' shares,
     the sums' rounding, which is another in each batch, chooses among rare tokens: one answer in ten became another.
     """
-    numbers = torch.stack([torch.rand(scores.shape[1], generator=generator) for generator in generators])
-    # Of 0 there is no logarithm, and every number is a multiple of 2^-24.
-    noise = numbers.clamp_(min=2.0**-25).log_().neg_().log_()
+    # Float32 gives multiples of 2^-24, with which a token below that share is hardly ever drawn, and most of a large
+    # vocabulary's are. The number is u = 1 - number, as small ones are told apart where those near 1 are not.
+    numbers = torch.stack([torch.rand(scores.shape[1], generator=own, dtype=torch.float64) for own in generators])
+    # Of 0 there is no logarithm.
+    noise = numbers.float().clamp_(2.0**-54, 1 - 2.0**-24).neg_().log1p_().neg_().log_()
     return (scores.float() - noise.to(scores.device)).argmax(dim=1)
 
 

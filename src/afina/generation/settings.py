@@ -50,6 +50,7 @@ class GenerationSettings:
                 ("repetition_penalty", "above 0", self.repetition_penalty > 0),
                 ("presence_penalty", "a number", math.isfinite(self.presence_penalty)),
                 ("frequency_penalty", "a number", math.isfinite(self.frequency_penalty)),
+                ("seed", "a whole number", self.seed is None or type(self.seed) is int),
                 ("log_probabilities", "from 0 on", self.log_probabilities is None or self.log_probabilities >= 0),
             )
             # Collected, so that all that is wrong is said at once.
@@ -84,7 +85,9 @@ class GenerationSettings:
         # At zero the likeliest token is taken, whatever would have been left out.
         if self.temperature > 0:
             if self.temperature != 1.0:
-                processors.append(t.TemperatureLogitsWarper(self.temperature))
+                # What is left of a logit that is divided by next to nothing is infinite, as are others' then.
+                processors.append(_below_the_likeliest)
+                processors.append(t.TemperatureLogitsWarper(float(max(self.temperature, _COLDEST))))
             if self.top_k is not None:
                 processors.append(t.TopKLogitsWarper(self.top_k))
             if self.top_p is not None and self.top_p < 1:
@@ -92,6 +95,15 @@ class GenerationSettings:
             if self.min_p is not None:
                 processors.append(t.MinPLogitsWarper(self.min_p))
         return t.LogitsProcessorList(processors)
+
+
+_COLDEST = 1e-30
+"""Temperature at which the least difference of two logits is already beyond all that is drawn."""
+
+
+def _below_the_likeliest(tokens: Any, logits: Any) -> Any:
+    """Return logits (B, V) as differences from each row's largest, which have the same probabilities."""
+    return logits - logits.amax(dim=-1, keepdim=True)
 
 
 _OF_THE_DISTRIBUTION = (

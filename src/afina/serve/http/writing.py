@@ -48,7 +48,7 @@ class WritingBody(Body):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
-    seed: Annotated[int, Field(ge=-(1 << 62), le=1 << 62)] | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
     stop: _STOPS | Annotated[list[_STOPS], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -71,7 +71,7 @@ class WritingBody(Body):
             max_new_tokens=most, temperature=1.0 if self.temperature is None else self.temperature, top_k=self.top_k,
             top_p=self.top_p, min_p=self.min_p, repetition_penalty=self.repetition_penalty or 1.0,
             presence_penalty=self.presence_penalty or 0.0, frequency_penalty=self.frequency_penalty or 0.0,
-            seed=None if self.seed is None else (self.seed + number) % (1 << 63), stop=tuple(stops),
+            seed=None if self.seed is None else self.seed + number, stop=tuple(stops),
             log_probabilities=log_probabilities,
         )  # fmt: skip
 
