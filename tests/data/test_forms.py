@@ -265,6 +265,28 @@ def test_what_a_template_would_leave_out_is_refused(source: str, messages: list[
         make_template("chatml", own).render([Message(*ASKED), Message(*CALLED)])
 
 
+@pytest.mark.parametrize(
+    ("source", "messages", "told"),
+    [
+        (PLAIN, [Message(*ASKED), Message(*CALLED), Message("tool", "7")], "does not write calls of tools; leave calls of"),
+        (WITH_TOOLS.replace("{% else %}{{ m.role", "{% elif m.role != 'tool' %}{{ m.role"),
+         [Message(*ASKED), Message(*CALLED), Message("tool", "7")], "does not write what tools give; leave calls of"),
+        (WITH_TOOLS.replace("{% else %}{{ m.role", "{% elif m.role != 'system' %}{{ m.role"),
+         [Message(*ASKED), Message(*SAID), Message("system", "be kind"), Message(*ASKED)], "say it in the first user turn"),
+    ],
+)  # fmt: skip
+def test_what_a_template_would_leave_out_of_a_question_is_refused(
+    source: str, messages: list[Message], told: str
+) -> None:
+    """In the words of who asks, and never answered without it."""
+    own, template = own_template(source)
+    with pytest.raises(UsageError, match=told):
+        template.prompt(messages)
+    if "tool" in told:
+        with pytest.raises(UsageError, match="template has no place for tools; leave calls of"):
+            make_template("chatml", own).prompt(messages)
+
+
 def test_the_system_is_merged_where_that_is_asked() -> None:
     refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + WITH_TOOLS
     talk = [Message("system", "be kind"), Message(*ASKED), Message(*SAID)]

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from afina.data.dialogues.messages import Message
 
-__all__ = ["CONTENT", "TEMPLATES", "TOOLS_OTHERWISE", "ChatTemplate", "Piece", "joined"]
+__all__ = ["CONTENT", "TEMPLATES", "TOOLS_OTHERWISE", "TOOLS_UNASKED", "ChatTemplate", "Piece", "joined"]
 
 CONTENT = "{content}"
 TOOLS_OTHERWISE = (
     "take a model whose own template does (and leave template: out), or leave such conversations out of the data."
 )
+TOOLS_UNASKED = "leave calls of tools and what they gave out of the conversation."
+"""The advice to who asks, and does not train."""
 
 Piece = tuple[str, bool]
 """A part of a text, and whether it is trained."""

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from afina.data.dialogues.messages import Message
-from afina.data.templates.chat_template import CONTENT, TEMPLATES, TOOLS_OTHERWISE, ChatTemplate, Piece, joined
+from afina.data.templates.chat_template import (
+    CONTENT,
+    TEMPLATES,
+    TOOLS_OTHERWISE,
+    TOOLS_UNASKED,
+    ChatTemplate,
+    Piece,
+    joined,
+)
 from afina.data.templates.tokenizer_template import TokenizerTemplate
 from afina.errors import UsageError, nearest
 
@@ -47,11 +55,13 @@ class Turns(ChatTemplate):
         return (self._end.strip(),)
 
     def render(self, messages: Sequence[Message]) -> list[Piece]:
-        _refuse_tools(messages)
+        if _has_tools(messages):
+            raise UsageError(f"template: its formats have no place for tools; {TOOLS_OTHERWISE}")
         return joined([piece for message in self._whole(messages) for piece in self._turn(message)])
 
     def prompt(self, messages: Sequence[Message]) -> str:
-        _refuse_tools(messages)
+        if _has_tools(messages):
+            raise UsageError(f"The model's template has no place for tools; {TOOLS_UNASKED}")
         before = [piece for message in self._whole(messages) for piece in self._turn(message)]
         # A space before an answer is the answer's own token in most tokenizers.
         return "".join(text for text, _ in before) + self._begin.rstrip(" ")
@@ -73,10 +83,9 @@ class Turns(ChatTemplate):
         return {"system": self.system, "user": self.user, "assistant": self.assistant, "default": self.default}
 
 
-def _refuse_tools(messages: Sequence[Message]) -> None:
-    """Refuse what formats by role have no place for."""
-    if any(message.role in ("tool", "tools") or message.details.get("tool_calls") for message in messages):
-        raise UsageError(f"template: its formats have no place for tools; {TOOLS_OTHERWISE}")
+def _has_tools(messages: Sequence[Message]) -> bool:
+    """Return whether there is something that formats by role have no place for."""
+    return any(message.role in ("tool", "tools") or message.details.get("tool_calls") for message in messages)
 
 
 class SystemMerged(ChatTemplate):

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from afina.data.dialogues.messages import TOOLS, Message, with_tools
-from afina.data.templates.chat_template import TEMPLATES, TOOLS_OTHERWISE, ChatTemplate, Piece, joined
+from afina.data.templates.chat_template import TEMPLATES, TOOLS_OTHERWISE, TOOLS_UNASKED, ChatTemplate, Piece, joined
 from afina.data.templates.foreign import render_template
 from afina.errors import UsageError
 
@@ -44,7 +44,7 @@ class TokenizerTemplate(ChatTemplate):
         return (self._end.strip(),)
 
     def render(self, messages: Sequence[Message]) -> list[Piece]:
-        self._check_written(messages)
+        self._check_written(messages, "merge it into the first user turn (system: merge).", TOOLS_OTHERWISE)
         whole = self._text(messages)
         pieces: list[Piece] = []
         place = 0
@@ -77,9 +77,8 @@ class TokenizerTemplate(ChatTemplate):
         return start, end
 
     def prompt(self, messages: Sequence[Message]) -> str:
-        # A system turn that is not written would be lost without a word before the first question.
-        if messages and messages[0].role == "system":
-            self._check_written(messages[:1])
+        # What is not written would be lost without a word: the model would answer without a tool's result.
+        self._check_written(messages, "say it in the first user turn.", TOOLS_UNASKED)
         return self._text(messages, add_generation_prompt=True).rstrip(" ")
 
     def _text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
@@ -123,21 +122,18 @@ class TokenizerTemplate(ChatTemplate):
                 'meant, say it: template: {user: "{content}{eos}", assistant: "{content}{eos}"}.'
             )
 
-    def _check_written(self, messages: Sequence[Message]) -> None:
-        """Raise for a conversation of which the template would leave something out."""
+    def _check_written(self, messages: Sequence[Message], system: str, tools: str) -> None:
+        """Raise for a conversation of which the template would leave something out, with what else there is to do."""
         roles = {message.role for message in messages}
         if "system" in roles and not self._writes_system:
             why = f" ({self._refusal})" if self._refusal else ""
-            raise UsageError(
-                f"the tokenizer's chat template takes no system turn{why}: merge it into the first user turn "
-                "(system: merge)."
-            )
+            raise UsageError(f"the tokenizer's chat template takes no system turn{why}: {system}")
         if any(message.details.get("tool_calls") for message in messages) and not self._writes_calls:
-            raise UsageError(f"the tokenizer's chat template does not write calls of tools; {TOOLS_OTHERWISE}")
+            raise UsageError(f"the tokenizer's chat template does not write calls of tools; {tools}")
         if "tool" in roles and not self._writes_results:
-            raise UsageError(f"the tokenizer's chat template does not write what tools give; {TOOLS_OTHERWISE}")
+            raise UsageError(f"the tokenizer's chat template does not write what tools give; {tools}")
         if with_tools(messages)[0] and not self._writes_tools:
-            raise UsageError(f"the tokenizer's chat template does not write which tools there are; {TOOLS_OTHERWISE}")
+            raise UsageError(f"the tokenizer's chat template does not write which tools there are; {tools}")
 
     @cached_property
     def _writes_system(self) -> bool:
