@@ -128,7 +128,8 @@ def test_a_folder_that_never_stands_still_leaves_what_was_there(
 
 def test_a_pipe_in_a_folder_holds_up_nobody(family_folder: Callable[..., Path], tmp_path: Path) -> None:
     """It was waited for without an end, by the thread that loads for all, and the server stood still."""
-    for name, file in (("weights", "adapter_model.safetensors"), ("other", "tokenizer.json"), ("own", "")):
+    files = {"weights": "adapter_model.safetensors", "other": "tokenizer.json", "record": "afina.json", "own": ""}
+    for name, file in files.items():
         save(family_folder("bert"), tmp_path / name, "lora", TWO)
         if file:
             (tmp_path / name / file).unlink(missing_ok=True)
@@ -136,7 +137,9 @@ def test_a_pipe_in_a_folder_holds_up_nobody(family_folder: Callable[..., Path], 
     with pytest.raises(AfinaError, match="no ordinary file"):
         afina.load(tmp_path / "weights")
     with served(family_folder("bert"), adapters=tmp_path) as (_, client):
-        for name in ("weights", "other", "own"):
+        # What it is for is read from a record too, by the loop that answers all.
+        assert len(client.get("/v1/models", timeout=20).json()["data"]) == 5
+        for name in files:
             found = client.post("/v1/classify", json={"model": name, "input": "x"}, timeout=20)
             assert found.status_code == (200 if name == "own" else 404)
             assert ("no ordinary file" in found.text) == (name != "own") and str(tmp_path) not in found.text

@@ -8,6 +8,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ import torch
 import afina
 from afina import api
 from afina.errors import UsageError
+from afina.serve import adapters
 from afina.serve.http.house import ServeLimits
+from afina.serve.http.keys import read_keys
+from afina.serve.http.refusals import Refusal
 from afina.serve.http.server import bound
 from served import save, served, until
 
@@ -165,6 +169,12 @@ def test_bodies_that_are_none_are_refused(running: Any) -> None:
     assert long.status_code == 400 and "takes 64" in long.text and "102 tokens" in long.text
 
 
+def test_a_mark_of_the_encoding_before_a_body_is_no_part_of_it(running: Any) -> None:
+    _, client = running
+    body = json.dumps({"model": "two", "input": "x"}).encode("utf-8-sig")
+    assert client.post("/v1/classify", content=body, headers={"content-type": "application/json"}).status_code == 200
+
+
 def test_requests_that_come_together_share_passes_and_are_counted(running: Any) -> None:
     server, client = running
     before = client.get("/metrics").text
@@ -249,6 +259,17 @@ def test_keys_see_their_own_adapters_alone(family_folder: Loader, shelf: Path, t
     assert "secret" not in text and all(line["request"] and line["seconds"] >= 0 for line in lines)
 
 
+@pytest.mark.parametrize("of", ["key", "server"])
+def test_a_key_may_ask_less_than_once_a_minute(of: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text(f"- {{name: ana, key: secret-of-ana{', rate: 0.5' if of == 'key' else ''}}}\n")
+    caller = read_keys(file, None, None, None if of == "key" else 0.5).who("Bearer secret-of-ana")
+    caller.count()
+    with pytest.raises(Refusal, match=r"0\.5 times a minute") as refused:
+        caller.count()
+    assert refused.value.retry_after == pytest.approx(120, rel=0.01)
+
+
 def test_folders_that_come_change_and_go_are_noticed(family_folder: Loader, tmp_path: Path) -> None:
     base, shelf = family_folder("bert"), tmp_path / "shelf"
     save(base, shelf / "own", "lora", TWO, seed=1)
@@ -302,6 +323,33 @@ def test_an_admin_loads_and_unloads(family_folder: Loader, tmp_path: Path) -> No
         assert labels() == 3
         gone = client.post("/v1/unload_lora_adapter", json={"lora_name": "own"}, headers=admin)
         assert gone.status_code == 200 and labels() == 404
+
+
+def test_of_two_who_load_a_name_at_one_time_one_is_refused(family_folder: Loader, tmp_path: Path) -> None:
+    base = family_folder("bert")
+    body = {"lora_name": "own", "lora_path": str(save(base, tmp_path / "one", "lora", TWO))}
+    with served(base, admin_key="secret-of-admin") as (_, client), ThreadPoolExecutor(4) as threads:
+        client.headers["authorization"] = "Bearer secret-of-admin"
+        codes = threads.map(lambda _: client.post("/v1/load_lora_adapter", json=body).status_code, range(4))
+        assert sorted(codes) == [200, 400, 400, 400]
+
+
+def test_a_name_that_is_taken_away_while_it_loads_leaves_nothing_in_memory(
+    family_folder: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = family_folder("bert")
+    save(base, tmp_path / "own", "lora", TWO)
+    with served(base, adapters=tmp_path) as (server, client):
+        shelf, real = server.house.shelf, adapters.load
+
+        def load(*given: Any, **more: Any) -> Any:
+            shelf.drop("own")
+            return real(*given, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(adapters, "load", load)
+            found = client.post("/v1/classify", json={"model": "own", "input": "x"})
+        assert found.status_code == 404 and not shelf.there()
 
 
 def test_versions_that_nobody_holds_leave_memory(family_folder: Loader, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ class Shelf:
                 return place.does[1]
             folder, stamp = place.folder, place.stamp
         try:
+            check_ordinary(folder)
             form = format_of(folder)
             record = form.record(folder)
             writes = form.base(record).speaks
@@ -218,8 +219,7 @@ class Shelf:
                     raise NoSuchAdapter(f"There is no model '{name}' here.")
             try:
                 self._load(name, place)
-            except _BeingWritten:
-                # Until it stands still the name stands for what it did.
+            except _BeingWritten:  # until it stands still the name stands for what it did
                 with self._lock:
                     if place.current is None:
                         raise
@@ -271,7 +271,6 @@ class Shelf:
         """Load a place's folder as it is now, all of it of one time, and retire what stood for it."""
         with self._lock:
             stamp, problem = place.stamp, place.problem
-
         # What was wrong with these very contents is said again without reading them again.
         if problem is not None and problem[0] == stamp:
             raise NoSuchAdapter(problem[1])
@@ -295,8 +294,10 @@ class Shelf:
             before, place.problem = place.current, None
             place.stamp = place.seen = stamp
             self._versions += 1
-            place.current = Version(name, self._versions, stamp, predictor, documents)
-            self._retire(before)
+            version = Version(name, self._versions, stamp, predictor, documents)
+            # Of a name that a person took away meanwhile nothing stays in memory.
+            place.current = None if place.hidden else version
+            self._retire(version if place.hidden else before)
         for note in predictor.notes:
             self._say_once(f"{name}: {note.rstrip('.')}")
         self.tell(f"{name} is loaded: {predictor.record.method}, {predictor.task.name}.")

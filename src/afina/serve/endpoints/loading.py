@@ -1,6 +1,5 @@
 """Load and unload adapters while the server runs, as vLLM has it; for an admin's key alone."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,14 +45,16 @@ class LoadAdapter(ServerEndpoint):
         shelf, path = call.house.shelf, body.lora_path
         if "\0" in path:
             raise wrong("lora_path holds a NUL.", "lora_path")
-        if body.lora_name in shelf.names() and not body.load_inplace:
-            raise wrong(
-                f"There is a model '{body.lora_name}' already; say load_inplace to have this one in its place.",
-                "lora_name",
-            )
+
+        def load() -> None:
+            # In the one thread that loads: of two who load a name at one time the second would replace the first's.
+            if body.lora_name in shelf.names() and not body.load_inplace:
+                what = f"There is a model '{body.lora_name}' already; say load_inplace to have this one in its place."
+                raise wrong(what, "lora_name")
+            shelf.put(body.lora_name, Path(path).expanduser())
+
         try:
-            folder = Path(path).expanduser()
-            await call.house.loaded(partial(shelf.put, body.lora_name, folder))
+            await call.house.loaded(load)
         except (UsageError, NoSuchAdapter) as error:
             raise wrong(str(error), "lora_path") from None
         except (OSError, RuntimeError) as error:  # a name too long, a home that is nobody's

@@ -46,7 +46,8 @@ def check_form(headers: Mapping[str, str]) -> None:
 def as_json(raw: bytes) -> Any:
     """Return what a body's bytes say; raises `Refusal` for no JSON, a key given twice, or text that cannot be written."""
     try:
-        body = json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
+        # Some programs begin a text with a mark of its encoding, which is no part of it.
+        body = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_number)
         # Python reads half a surrogate pair, which no text can be written with.
         if b"\\ud" in raw.lower():
             json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a character

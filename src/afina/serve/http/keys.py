@@ -31,7 +31,7 @@ class Caller:
     _last: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self._room = self.rate or 0.0
+        self._room = max(self.rate or 0.0, 1.0)
 
     def may(self, model: str) -> bool:
         """Return whether a model is theirs to ask; one that is not is to them as if it were not there."""
@@ -43,7 +43,8 @@ class Caller:
             return
         now = time.monotonic()
         # A bucket that fills up evenly: a minute's requests may come at once, and then as they fill up again.
-        self._room = min(self.rate, self._room + (now - self._last) * self.rate / 60)
+        # Of less than one a minute there is room for one all the same, which takes longer to fill up.
+        self._room = min(max(self.rate, 1.0), self._room + (now - self._last) * self.rate / 60)
         self._last = now
         if self._room < 1:
             raise busy(
@@ -95,7 +96,7 @@ class Keys:
         self._taken |= {digest, caller.name}
         # The server's rate is for those whose key says nothing.
         if caller.rate is None and self._rate is not None:
-            caller.rate = caller._room = self._rate
+            caller.rate, caller._room = self._rate, max(self._rate, 1.0)
         self._known.append((digest, caller))
 
     def __bool__(self) -> bool:

@@ -13,7 +13,7 @@ from afina.precision import EXACT
 from afina.serve.adapters import UNNAMED, NoSuchAdapter, Shelf
 from afina.serve.bases import Bases
 from afina.serve.documents import Documents, DocumentSettings
-from afina.serve.folders import named_in
+from afina.serve.folders import check_ordinary, named_in
 from afina.serve.http.house import House, ServeLimits, folder_of_adapters
 from afina.serve.http.journal import Journal, check_log
 from afina.serve.http.keys import read_keys
@@ -92,10 +92,11 @@ def _records(folder: Path | None, tell: Callable[[str], None]) -> list[tuple[Ada
     for places in named_in(folder).values() if folder is not None else ():
         for place in places:
             try:
+                check_ordinary(place)
                 form = format_of(place)
                 record = form.record(place)
                 records.append((record, form.base(record)))
-            except AfinaError as error:
+            except (AfinaError, OSError) as error:
                 tell(f"{place} cannot be served: {error}")
     return records
 
