@@ -14,7 +14,7 @@ import afina
 from afina.explanation.asker import Asker
 from afina.explanation.faithful import check
 from afina.explanation.kinds.base import WantedAnswer, kind_of
-from afina.explanation.nested import crowded_points, crowded_weights, nested_points, nested_weights
+from afina.explanation.nested import CROWDED, EVEN, nested_points, nested_weights
 from afina.explanation.ways import integrated_gradients
 from afina.explanation.ways.base import WAYS
 from explained import TEXTS, saved_for
@@ -77,14 +77,24 @@ def test_integrated_gradients_add_up_to_the_score(asker: Asker) -> None:
 
 
 def test_nested_points_are_rules_within_rules() -> None:
-    points = nested_points()
-    assert sorted(points[:5]) == pytest.approx((np.polynomial.legendre.leggauss(5)[0] + 1) / 2)
-    # As published by Kronrod and Patterson: the largest node and its weight on (-1, 1).
-    assert 2 * points[:11].max() - 1 == pytest.approx(0.984085360094842464496172937)
-    assert 2 * nested_weights(11)[points[:11].argmax()] == pytest.approx(0.042582036751081832864509451)
-    for count, degree in ((5, 9), (11, 16), (23, 35), (47, 71)):
-        moments = [float(nested_weights(count) @ points[:count] ** power) for power in range(degree + 1)]
-        assert moments == pytest.approx([1 / (power + 1) for power in range(degree + 1)], abs=1e-10)
+    # As published for Kronrod's and Patterson's rules: the largest node of the second and its weight on (-1, 1).
+    published = {
+        EVEN: (0.991455371120812639, 0.022935322010529225),
+        CROWDED: (0.984085360094842464, 0.042582036751081833),
+    }
+    exact = {7: 13, 15: 23, 31: 47, 5: 9, 11: 16, 23: 35, 47: 71}
+    for rules, (node, weight) in published.items():
+        counts, points = rules.counts, nested_points(rules.counts)
+        assert sorted(points[: counts[0]]) == pytest.approx((np.polynomial.legendre.leggauss(counts[0])[0] + 1) / 2)
+        second = points[: counts[1]]
+        assert 2 * second.max() - 1 == pytest.approx(node)
+        assert 2 * nested_weights(counts, counts[1])[second.argmax()] == pytest.approx(weight)
+        for count in counts:
+            weights = nested_weights(counts, count)
+            moments = [float(weights @ points[:count] ** power) for power in range(exact[count] + 1)]
+            assert moments == pytest.approx([1 / (power + 1) for power in range(exact[count] + 1)], abs=1e-10)
+    assert EVEN.points() == pytest.approx(nested_points(EVEN.counts))
+    assert EVEN.weights(15) == pytest.approx(nested_weights(EVEN.counts, 15))
 
 
 def test_points_lie_where_much_changes() -> None:
@@ -94,10 +104,10 @@ def test_points_lie_where_much_changes() -> None:
         return 1 / np.cosh((share - 0.2) / 0.08) ** 2
 
     exact = 0.08 * (np.tanh(0.8 / 0.08) + np.tanh(0.2 / 0.08))
-    points = crowded_points()
+    points = CROWDED.points()
     assert points.min() > 0
     assert points.max() < 1
-    eleven, more = (abs(crowded_weights(count) @ slope(points[:count]) / exact - 1) for count in (11, 23))
+    eleven, more = (abs(CROWDED.weights(count) @ slope(points[:count]) / exact - 1) for count in (11, 23))
     even, weights = np.polynomial.legendre.leggauss(15)
     assert eleven < 0.2 * abs(weights / 2 @ slope((even + 1) / 2) / exact - 1)
     assert more < 1e-6
@@ -114,6 +124,17 @@ def test_as_many_points_as_a_text_needs(asker: Asker, monkeypatch: pytest.Monkey
         # What is told of a rule is more than its error.
         assert np.abs(few.values - exact.values).max() <= few.moved
         assert np.allclose(many.values, exact.values, atol=1e-5)
+
+
+def test_next_words_are_asked_at_points_that_lie_evenly(family_folder: Loader, tmp_path: Path) -> None:
+    """Their probability changes on all of the way: points that crowd on its first half were off by ten times as much."""
+    predictor = afina.load(saved_for(family_folder("gpt2", speaks=True), tmp_path / "adapter", "next"))
+    kind = kind_of(predictor, WantedAnswer())
+    with Asker(predictor, kind, kind.questions(TEXTS[:1], None)) as asker:
+        (found,) = WAYS["integrated-gradients"]().attribute(asker)
+        (even,) = WAYS["integrated-gradients"](steps=64).attribute(asker)
+    assert found.points in EVEN.counts[1:]
+    assert np.abs(found.values - even.values).max() < 0.05 * np.abs(even.values).max()
 
 
 def test_occlusion_is_the_score_of_the_text_without_the_word(predictor: Any) -> None:

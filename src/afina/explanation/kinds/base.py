@@ -36,6 +36,8 @@ class Kind(ABC):
     """Makes questions of texts, and scores the answers."""
 
     name: ClassVar[str] = ""
+    by_head: ClassVar[bool] = True
+    """True if a head answers, and no vocabulary."""
 
     def __init__(self, predictor: Predictor, wanted: WantedAnswer) -> None:
         """Take a predictor; raises `UsageError` for an answer that it has not."""

@@ -22,6 +22,8 @@ _WRITTEN = 12
 class NextWords(Kind):
     """Explains the first word that the model writes, greedily, or the words that were asked for."""
 
+    by_head = False
+
     def questions(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[ScoredQuestion]:
         if pairs is not None:
             raise UsageError(f"{self.predictor.folder} goes on from a text, and was given pairs.")

@@ -1,8 +1,9 @@
 """Integrated gradients: (x - b) times the mean gradient on the straight line from b to x.  Sundararajan et al., 2017.
 
 arXiv:1703.01365. The mean is taken at points of Gauss and Legendre, or at 11 of which 5 make a rule of their own
-(`nested.py`), at 12 more where the two differ, and at 24 more where these and the 11 do. Values add up to f(x) - f(b), but
-for what the points are too few for, which is told.
+(`nested.py`), at 12 more where the two differ, and at 24 more where these and the 11 do; of next words, whose probability
+changes on all of the way, at 15 and 16 more that lie evenly. Values add up to f(x) - f(b), but for what the points are too
+few for, which is told.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from afina.errors import UsageError
 from afina.explanation.asker import Asker
-from afina.explanation.nested import RULES, crowded_points, crowded_weights
+from afina.explanation.nested import CROWDED, EVEN, NestedRules
 from afina.explanation.ways.base import Attributed, AttributionWay, all_words, way
 
 __all__ = ["IntegratedGradients"]
@@ -33,7 +34,8 @@ class IntegratedGradients(AttributionWay):
     gradients = True
 
     steps: int | None = None
-    """Points on the line, each a pass forward and back; left out, 11 of them, and 23 or 47 where they are too few."""
+    """Points on the line, each a pass forward and back; left out, 11 of them, and 23 or 47 where they are too few (of
+    next words 15, and 31)."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and not 1 <= self.steps <= 1024:
@@ -53,11 +55,11 @@ class IntegratedGradients(AttributionWay):
             ]
         made: dict[int, Attributed] = {}
         at: dict[int, np.ndarray] = {}
-        asked, begin = list(everything), 0
-        for count in RULES[1:]:
-            for number, further in zip(asked, _gradients(asker, asked, crowded_points()[begin:count]), strict=True):
+        asked, begin, rules = list(everything), 0, CROWDED if asker.kind.by_head else EVEN
+        for count in rules.counts[1:]:
+            for number, further in zip(asked, _gradients(asker, asked, rules.points()[begin:count]), strict=True):
                 at[number] = np.concatenate([at[number], further]) if begin else further
-                made[number] = _nested(at[number], changes[number])
+                made[number] = _nested(at[number], changes[number], rules)
             asked, begin = [number for number in asked if not _is_enough(made[number], changes[number])], count
         return [made[number] for number in everything]
 
@@ -70,11 +72,11 @@ def _gradients(asker: Asker, numbers: Sequence[int], shares: np.ndarray) -> list
     return [np.stack(gradients[place * count : (place + 1) * count]) for place in range(len(numbers))]
 
 
-def _nested(gradients: np.ndarray, change: float) -> Attributed:
-    """Return the values of 11, 23 or 47 points (S, W), and how far those of the rule within them lie from these."""
+def _nested(gradients: np.ndarray, change: float, rules: NestedRules) -> Attributed:
+    """Return the values of a rule's points (S, W), and how far those of the rule within them lie from these."""
     count = len(gradients)
     half = (count - 1) // 2
-    values, before = crowded_weights(count) @ gradients, crowded_weights(half) @ gradients[:half]
+    values, before = rules.weights(count) @ gradients, rules.weights(half) @ gradients[:half]
     return Attributed(
         values,
         missing=float(change - values.sum()),
