@@ -51,7 +51,8 @@ def explain(
     ] = None,
     contrast: Annotated[bool, typer.Option("--contrast", help="Ask the bare base too, and show the change.")] = False,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Points of integrated-gradients; default: 11, 23 or 47, of next words 15 or 31.")
+        int | None,
+        typer.Option("--steps", help="Points of integrated-gradients; default: 11, 23 or 47, of next words 15 or 31."),
     ] = None,
     samples: Annotated[int | None, typer.Option("--samples", help="Orders that shapley takes; default: 20.")] = None,
     whole: Annotated[
