@@ -18,8 +18,10 @@ def log(path: Path, requests: int = 4) -> Path:
 
 
 @pytest.mark.parametrize(("first", "last", "passed"), [
-    (0, 0, {}), (30, 0, {"lines that are no request": 1}), (0, 30, {"a last line that is cut off": 1}),
-    (30, 30, {"lines that are no request": 1, "a last line that is cut off": 1}),
+    (0, 0, {}),
+    (30, 0, {"passed over, lines that are no request": 1}),
+    (0, 30, {"passed over, a last line that is cut off": 1}),
+    (30, 30, {"passed over, lines that are no request": 1, "passed over, a last line that is cut off": 1}),
 ])  # fmt: skip
 def test_a_log_that_lost_its_beginning_or_end_is_one(
     tmp_path: Path, first: int, last: int, passed: dict[str, int]

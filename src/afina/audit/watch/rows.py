@@ -77,7 +77,7 @@ class RowSource:
             if row.text.strip():
                 yield row
             else:
-                self.passed["rows without a text"] += 1
+                self.passed["passed over, rows without a text"] += 1
 
     def _of_log(self) -> Iterator[NewRow]:
         log = RequestLog(self.path)
@@ -112,7 +112,7 @@ class RowSource:
         while chunk := list(islice(rows, _AT_ONCE)):
             readable = [row for row in chunk if not row.problem]
             if broken := len(chunk) - len(readable):
-                self.passed["rows that cannot be read"] += broken
+                self.passed["passed over, rows that cannot be read"] += broken
             if readable:
                 names = list(dict.fromkeys([*names, *(key for row in readable for key in row.values)]))
                 yield from self._chunk(readable, names, first=first)

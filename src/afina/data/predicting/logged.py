@@ -83,7 +83,7 @@ class RequestLog:
                 "--log-text to have them written down."
             )
         if without:
-            self.passed["requests without a text, which the log had not been asked for yet"] = without
+            self.passed["passed over, requests without a text, which the log had not been asked for yet"] = without
 
     def _labelled(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of requests for labels that were answered."""
@@ -100,9 +100,9 @@ class RequestLog:
                 elif entry["path"] in LABELLING and entry["status"] == 200:
                     yield entry
         if cut:
-            self.passed["a last line that is cut off"] = 1
+            self.passed["passed over, a last line that is cut off"] = 1
         if broken:
-            self.passed["lines that are no request"] = broken
+            self.passed["passed over, lines that are no request"] = broken
 
 
 def _json(line: bytes) -> Any:
