@@ -34,7 +34,7 @@ _MOST_ROWS = 20_000
 """Rows of a file that a reference is made of, at the most."""
 
 _PASSED = "passed over, "
-"""How a note on rows that were left out begins."""
+"""Beginning of a note on rows that were left out."""
 
 
 def watch_adapter(
