@@ -216,6 +216,17 @@ def test_rounding_draws_no_other_token() -> None:
     assert all(draw(only, [torch.Generator().manual_seed(row)]).item() == 7 for row in range(20))
 
 
+def test_a_wider_vocabulary_beside_a_row_changes_none_of_its_draws() -> None:
+    """Words that another row's adapter brought have no probability for this one, at this step and those behind it."""
+    scores = torch.randn(5, 40, generator=torch.Generator().manual_seed(0))
+    wider = torch.cat([scores, torch.full((5, 3), -torch.inf)], dim=1)
+    found = []
+    for rows in (scores, wider):
+        generator = torch.Generator().manual_seed(7)
+        found.append([draw(own[None], [generator]).item() for own in rows])
+    assert found[0] == found[1]
+
+
 def test_rare_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     """A million tokens of 2^-26 each, which are one draw in 64 together; of coarser numbers one draw in 800."""
     scores = torch.full((1, 1 << 20), -26 * np.log(2))

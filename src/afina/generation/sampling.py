@@ -47,10 +47,19 @@ def draw(scores: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """
     # Float32 gives multiples of 2^-24, with which a token below that share is hardly ever drawn, and most of a large
     # vocabulary's are. The number is u = 1 - number, as small ones are told apart where those near 1 are not.
-    numbers = torch.stack([torch.rand(scores.shape[1], generator=own, dtype=torch.float64) for own in generators])
+    numbers = torch.stack([_numbers(scores.shape[1], own) for own in generators])
     # Of 0 there is no logarithm.
     noise = numbers.float().clamp_(2.0**-54, 1 - 2.0**-24).neg_().log1p_().neg_().log_()
     return (scores.float() - noise.to(scores.device)).argmax(dim=1)
+
+
+def _numbers(count: int, generator: torch.Generator) -> Tensor:
+    """Return numbers (count,) between 0 and 1, of which one more changes none, nor any of a later call.
+
+    A batch is as wide as the largest vocabulary in it, and a row's text must not depend on whose that is.
+    """
+    here = torch.Generator().manual_seed(int(torch.randint(1 << 32, (1,), generator=generator)))
+    return torch.rand(count, generator=here, dtype=torch.float64)
 
 
 def _scores(settings: GenerationSettings, rows: Sequence[Row], logits: Tensor) -> Tensor:
