@@ -6,14 +6,18 @@ What is no text would become one without a word: None the text "None", a mapping
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from afina.errors import UsageError
 
-__all__ = ["check_pairs", "given_choices", "given_texts", "is_texts"]
+__all__ = ["check_pairs", "given_choices", "given_texts", "texts_or_images"]
 
 
-def is_texts(given: Any) -> bool:
-    """Tell whether an array is one of texts, and not of numbers."""
-    return given.ndim == 1 and given.dtype.kind in "OUT"
+def texts_or_images(given: Any, *, lists: bool = False) -> "list[Any] | np.ndarray":
+    """Return texts as `given_texts` does, and an array of anything else, which is images, as it is."""
+    if isinstance(given, np.ndarray) and not (given.ndim == 1 and given.dtype.kind in "OUT"):
+        return given
+    return given_texts(given, lists=lists)
 
 
 def given_texts(given: Any, name: str = "text", *, caller: str = "predict", lists: bool = False) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import BaseModel, Device, Force, Format, Language, Precision, Seed
+from afina.cli.options import BaseModel, Device, Force, Format, Language, PairColumn, Precision, Seed, TextColumn
 from afina.cli.terminal import note, show_file, working
 
 if TYPE_CHECKING:
@@ -29,13 +29,8 @@ def explain(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Texts to explain.")] = None,
     pair: Annotated[list[str] | None, typer.Option("--pair", help="Second text, once for each TEXT.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="A text a line, or a table with a text column.")] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text", help="The file's column of texts (several with commas are joined); default: the adapter's."
-        ),
-    ] = None,
-    text_pair: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
+    text: TextColumn = None,
+    text_pair: PairColumn = None,
     beside: Annotated[
         list[Path] | None, typer.Option("--beside", metavar="ADAPTER", help="Another adapter; several times.")
     ] = None,

@@ -7,8 +7,8 @@ import typer
 
 __all__ = [
     "Adapter", "Answer", "AnySeed", "Assistant", "BaseModel", "BatchSize", "DataFile", "Device", "FailAbove", "Force",
-    "Format", "Label", "Language", "Messages", "Offload", "Plain", "Precision", "Public", "Question", "Quiet",
-    "Reference", "Seed", "Separator", "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text",
+    "Format", "Label", "Language", "Messages", "Offload", "PairColumn", "Plain", "Precision", "Public", "Question", "Quiet",
+    "Reference", "Seed", "Separator", "Similarity", "Stop", "StudyFolder", "Target", "Temperature", "Text", "TextColumn",
     "Tokenizer", "TopP", "User",
 ]  # fmt: skip
 
@@ -17,6 +17,11 @@ Adapter = Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's f
 DataFile = Annotated[
     Path, typer.Argument(metavar="FILE", help=".txt, .csv, .tsv, .jsonl, .json or .parquet, of any size.")
 ]
+TextColumn = Annotated[
+    str | None,
+    typer.Option("--text", help="The file's column of texts (several with commas are joined); default: the adapter's."),
+]
+PairColumn = Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")]
 StudyFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]
 
 # -- how it is computed ------------------------------------------------------------------------------------------------

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from afina.cli.command import PANELS, command
-from afina.cli.options import Adapter, BaseModel, BatchSize, Device, Force, Language, Offload, Precision
+from afina.cli.options import (
+    Adapter,
+    BaseModel,
+    BatchSize,
+    Device,
+    Force,
+    Language,
+    Offload,
+    PairColumn,
+    Precision,
+    TextColumn,
+)
 from afina.cli.terminal import note, show_file, steps_bar
 
 if TYPE_CHECKING:
@@ -32,13 +43,8 @@ def predict(
             "--file", help="A text a line, or .csv, .tsv, .jsonl, .parquet with a text column; .npz of images."
         ),
     ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text", help="The file's column of texts (several with commas are joined); default: the adapter's."
-        ),
-    ] = None,
-    text_pair: Annotated[str | None, typer.Option("--text-pair", help="The file's column of second texts.")] = None,
+    text: TextColumn = None,
+    text_pair: PairColumn = None,
     choice: Annotated[
         list[str] | None, typer.Option("--choice", help="An answer to choose from, for all texts; several times.")
     ] = None,

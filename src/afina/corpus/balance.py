@@ -15,6 +15,7 @@ import numpy as np
 
 from afina.data.groups.grouping import MOST_GROUPS, NONE, by_words, check_groups
 from afina.data.groups.word_lists import WordLists, read_word_lists
+from afina.data.plain_words import as_said
 from afina.errors import UsageError
 
 __all__ = ["FEWEST", "MOST_LABELS", "AxisBalance", "Balance", "LabelRows"]
@@ -91,7 +92,7 @@ class Balance:
         self._languages[label][language] += 1
         given = {name: (others or {}).get(name) for name in self.columns}
         values = {name: "" if value is None else str(value).strip() for name, value in given.items()}
-        key = hash((" ".join(text.casefold().split()), label, *values.values()))
+        key = hash((as_said(text), label, *values.values()))
         counted = [self._axes] if key in self._seen else [self._axes, self._tested]
         self._seen.add(key)
         for name, value in values.items():

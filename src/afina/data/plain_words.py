@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-__all__ = ["folded", "plain_words"]
+__all__ = ["as_said", "folded", "plain_words"]
 
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -15,6 +15,11 @@ def folded(word: str) -> str:
         return word.lower()
     parts = unicodedata.normalize("NFKD", word.casefold())
     return "".join(letter for letter in parts if not unicodedata.combining(letter))
+
+
+def as_said(text: str) -> str:
+    """Return a text without case and with single spaces: what is alike then says the same, typed otherwise."""
+    return " ".join(text.casefold().split())
 
 
 def plain_words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from afina.export.manifest import MANIFEST, PROBE, Manifest, export_at, read_man
 from afina.export.runtime import RUNTIMES, Session, runner_of, runtime_of
 from afina.export.speech import RuntimeWrites, answer_scores
 from afina.export.writing.names import READS
-from afina.given_texts import check_pairs, given_choices, given_texts, is_texts
+from afina.given_texts import check_pairs, given_choices, texts_or_images
 from afina.predictor.predictor import rows_of
 from afina.tasks.base import Task, restore
 from afina.tasks.predictions import Prediction, TextAnswers
@@ -103,9 +103,7 @@ class OpenedExport:
 
     def given(self, texts: Any) -> list[Any] | np.ndarray:
         """Return texts as a list (of words, where they are tagged), or images as they are."""
-        if isinstance(texts, np.ndarray) and not is_texts(texts):
-            return texts
-        return given_texts(texts, lists=self.task.tags)
+        return texts_or_images(texts, lists=self.task.tags)
 
     def tokens(self, rows: Rows) -> Tokens:
         """Tokenise rows of texts as the task reads them, by the folder's own tokenizer."""

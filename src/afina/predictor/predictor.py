@@ -25,7 +25,7 @@ from afina.errors import UsageError
 from afina.generation.rows import Written
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import Message
-from afina.given_texts import check_pairs, given_texts, is_texts
+from afina.given_texts import check_pairs, given_texts, texts_or_images
 from afina.methods.base import Method
 from afina.registry import Registry
 from afina.tasks.base import Task
@@ -225,13 +225,12 @@ class Predictor:
 
         Raises `UsageError` for what is neither, and for texts where the model takes something else.
         """
-        images = isinstance(texts, np.ndarray) and not is_texts(texts)
-        taken = texts if images else given_texts(texts, lists=lists)
+        taken = texts_or_images(texts, lists=lists)
         wants = self.backbone.anatomy.row.inputs
         # Sound is read by no predictor yet, only by training.
-        if images != (wants != "text") or wants == "sound":
+        if isinstance(taken, np.ndarray) != (wants != "text") or wants == "sound":
             raise UsageError(f"{self.record.model} takes {wants}; give texts as a list, images as an array of uint8.")
-        return taken  # type: ignore[return-value]
+        return taken
 
     def rows(
         self, texts: Sequence[Any], text_pairs: Sequence[str] | None, groups: Sequence[str | None] | None = None,

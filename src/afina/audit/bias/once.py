@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from afina.data.groups.grouping import NONE, Grouping
+from afina.data.plain_words import as_said
 from afina.data.rows import Rows
 
 __all__ = ["first_of_each", "once", "said_by"]
@@ -15,10 +16,8 @@ def said_by(rows: Rows) -> np.ndarray:
     """Return a number for what each row (N,) says, texts that differ in case and spaces alone having the same."""
     pairs = [""] * len(rows) if rows.text_pair is None else rows.text_pair
     numbers: dict[tuple[str, str], int] = {}
-    return np.array(
-        [numbers.setdefault((_plain(text), _plain(pair)), len(numbers)) for text, pair in zip(rows.text, pairs, strict=True)],
-        dtype=np.int64,
-    )  # fmt: skip
+    wordings = [(as_said(text), as_said(pair)) for text, pair in zip(rows.text, pairs, strict=True)]
+    return np.array([numbers.setdefault(each, len(numbers)) for each in wordings], dtype=np.int64)
 
 
 def first_of_each(*numbers: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -33,7 +32,3 @@ def once(grouping: Grouping, wording: np.ndarray, label: np.ndarray) -> Grouping
     firsts = first_of_each(wording, label, grouping.of)
     of[firsts] = grouping.of[firsts]
     return replace(grouping, of=of)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())
