@@ -16,7 +16,7 @@ from afina.retrieval.terms import Terms
 __all__ = ["Citation", "cite", "cited", "nearest_sentence", "plain_answer", "sentence_spans"]
 
 _MARK = re.compile(r"\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]")
-_QUOTED = re.compile(r"“[^”]*”\s*(?=\[\s*\d)")
+_QUOTED = re.compile(r"“[^“”]*”\s*(?=\[\s*\d)")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*(?=\S)")
 _WEAK = 0.3
 """Share of a sentence's words that the passage has, below which the citation is called weak."""
