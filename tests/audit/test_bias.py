@@ -254,7 +254,7 @@ def test_a_rate_that_too_few_rows_of_a_group_count_for_is_said() -> None:
 
 def each_other(count: int) -> list[str]:
     """Return texts of which none says what another does."""
-    return [f"text {number}" for number in range(count)]
+    return [f"{number:03} " * 4 for number in range(count)]
 
 
 def test_a_small_group_is_said_and_not_tested() -> None:
@@ -425,9 +425,24 @@ def test_the_command_writes_what_it_shows_and_holds_the_gate(study: Path, tmp_pa
     refused(run_afina(*arguments), "exists already")
 
 
+def test_a_limit_that_nothing_is_held_against_is_said_and_one_that_cannot_be_is_refused(study: Path) -> None:
+    adapter = next((study / "out/runs").glob("*lora*")) / "adapter"
+    shown = run_afina(
+        "audit", "bias", adapter, "--rows", study / "data.jsonl", "--axis", "gender", "--fewest", 5, "--swap-rows", 0,
+        "--no-base", "--fail-above", "swaps=0.5", "--fail-above", "selection=1",
+    )  # fmt: skip
+    assert "--fail-above: no test of swaps was made, so that nothing was held against the limit" in shown.stdout
+    audit = audit_bias(study / "out", BiasSettings(groups=("gender",), fewest=5, swap_rows=0, base=False))
+    for name, why in (("acuracy", "did you mean 'accuracy'"), ("word_swaps", "no test by itself")):
+        with pytest.raises(UsageError, match=why):
+            audit.above({name: 0.1})
+    assert audit.above({"swaps": 0.1}) == []
+
+
 @pytest.mark.parametrize(("more", "why"), [
     (["--group", "sex"], "no column 'sex'"), (["--axis", "gendr"], "did you mean 'gender'"),
-    (["--fail-above", "swap=1"], "did you mean 'swaps'"), (["--rows", "none.csv"], "does not exist"),
+    (["--fail-above", "swap=1"], "did you mean 'swaps'"),
+    (["--fail-above", "word_swaps=0.05"], "no test by itself"), (["--rows", "none.csv"], "does not exist"),
 ])  # fmt: skip
 def test_bad_input_is_refused_in_a_sentence(study: Path, more: list[str], why: str) -> None:
     adapter = next((study / "out/runs").glob("*lora*")) / "adapter"

@@ -83,11 +83,13 @@ def test_tables_count_what_was_found_and_correct_all_differences_together(folder
     rows = {row["method"]: row for row in table(next(tables.glob("audits-*.csv")))}
     for method in ("lora", "bitfit"):
         own = [each for each in made if each.subject.method == method]
-        assert rows[method]["bias: found"] == f"{sum(each.found for each in own)} of {len(own)}"
+        tests = [each for each in own if each.check != "word_swaps"]  # which is told, and no test
+        assert len(tests) == len(own) - 1
+        assert rows[method]["bias: found"] == f"{sum(each.found for each in tests)} of {len(tests)}"
         pairs = [(each, b) for each in own for b in each.beside if b.name == "base"]
         p_values = holm([beside.p_value or 0.0 for _, beside in pairs])
         worse = sum(p < 0.05 and beside.difference.value > 0 for (_, beside), p in zip(pairs, p_values, strict=True))
-        assert rows[method]["bias: worse than base"] == f"{worse} of {len(own)}"
+        assert rows[method]["bias: worse than base"] == f"{worse} of {len(pairs)}"
         assert float(rows[method]["accuracy, test"].split()[0]) > 0
     values = table(next(tables.glob("audit-bias-*.csv")))
     assert {"base", "lora", "bitfit"} <= set(values[0])

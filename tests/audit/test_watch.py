@@ -1,9 +1,13 @@
 """`afina watch`: what training keeps, what is read, what is said, and what is refused."""
 
+import csv
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import afina
 from afina import api
-from afina.audit.watch.rows import NewColumns, labels_by_id
+from afina.audit.watch.prometheus import as_prometheus
+from afina.audit.watch.rows import NewColumns, labels_by_id, sources_of
 from afina.audit.watch.settings import WatchSettings
+from afina.data.predicting.remembered import Remembered
 from afina.drift.answering import seen_of
 from afina.drift.reference import FILE, KeptRows, read_reference
 from afina.drift.seen import WIDTH
@@ -182,6 +188,43 @@ def test_an_answer_without_an_id_is_no_rows_and_of_several_the_last_counts(tmp_p
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("written", "meant"), [
+    (1712010112345, "2024-04-01T22:21:52.345"), ("1712010112345", "2024-04-01T22:21:52.345"),
+    (1748700000, "2025-05-31T14:00"), (1748700000.5, "2025-05-31T14:00:00.5"),
+    (1748700000123456, "2025-05-31T14:00:00.123456"),
+    ("20260531", "2026-05-31"), ("202605311400", "2026-05-31T14:00"), (20260531140000, "2026-05-31T14:00"),
+    ("2026-05-31 14:00-03:00", "2026-05-31T17:00"), ("2026", None), (45808.5, None), ("0", None), ("31/05/2026", None),
+])  # fmt: skip
+def test_times_are_what_they_say_or_none(written: object, meant: str | None, tmp_path: Path) -> None:
+    """Thousandths of a second may read as a date of the year 1712, a year alone as half an hour into 1970."""
+    (tmp_path / "new.jsonl").write_text(json.dumps({"text": "good mail", "when": written}) + "\n")
+    sources = sources_of(
+        [tmp_path / "new.jsonl"], NewColumns(time="when"), Remembered(("text",)), label=None, adapter="run"
+    )
+    if meant is None:
+        with pytest.raises(UsageError, match="is no time; write 2026-05-31"):
+            list(sources[0].rows())
+        return
+    (row,) = sources[0].rows()
+    assert row.time is not None and abs(row.time - datetime.fromisoformat(meant)) < timedelta(microseconds=2)
+
+
+def test_labels_that_are_places_are_said_and_those_counted_from_one_refused(adapter: Path, tmp_path: Path) -> None:
+    rows_like(tmp_path, "new.csv", 60, 3)
+    with (tmp_path / "new.csv").open() as file:
+        texts = [row["text"] for row in csv.DictReader(file)]
+    (tmp_path / "numbered").mkdir()
+    for first, name in ((0, "numbered/zero.csv"), (1, "one.csv")):
+        lines = [f'"{text}",{number % 2 + first}' for number, text in enumerate(texts)]
+        (tmp_path / name).write_text("\n".join(["text,label", *lines]) + "\n")
+    found = api.watch(adapter, tmp_path / "numbered/zero.csv")
+    assert found.windows[0].known == 60
+    (said,) = [note for note in found.remarks(Words("pt")) if "lidos como posições" in note]
+    assert "0 é '" in said
+    with pytest.raises(UsageError, match="is none of the adapter's labels"):
+        api.watch(adapter, tmp_path / "one.csv")
+
+
 def test_a_file_that_is_given_twice_would_count_twice(adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("text\n" + "good mail\n" * 3)
     for again in (tmp_path / "new.csv", tmp_path):
@@ -341,6 +384,21 @@ def test_prometheus_reads_what_is_written(written: Path) -> None:
     assert values == {name: own["value"] for name, own in audit["windows"][-1]["channels"].items()}
     (alarm,) = families["afina_watch_alarm"].samples
     assert (alarm.value, alarm.labels["adapter"]) == (1, audit["findings"][0]["subject"]["name"])
+
+
+def test_a_window_begins_when_it_began_wherever_the_machine_is(adapter: Path, tmp_path: Path) -> None:
+    lines = [{"text": "good mail today", "when": f"2026-01-01T{row % 24:02d}:00Z"} for row in range(24)]
+    (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    found = api.watch(adapter, tmp_path / "new.jsonl", WatchSettings(every="day", time="when"))
+    before = os.environ.get("TZ")
+    try:
+        os.environ["TZ"] = "America/Sao_Paulo"
+        time.tzset()
+        families = {own.name: own for own in text_string_to_metric_families(as_prometheus(found))}
+    finally:
+        os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
+        time.tzset()
+    assert families["afina_watch_window_start_seconds"].samples[0].value == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 
 def test_a_value_that_is_a_labels_says_of_which(written: Path) -> None:

@@ -8,7 +8,7 @@ from afina.audit.bias.drafts import finished
 from afina.audit.bias.word_swaps import Swapped, swap_drafts, swapped
 from afina.data.groups.word_swaps import SWAP_AXES
 from afina.data.rows import Rows
-from afina.results.findings.finding import Subject
+from afina.results.findings.finding import Finding, Subject
 from afina.results.statistics import mcnemar
 
 ENGLISH = "and this is the whole of what they said to us about it"
@@ -67,6 +67,7 @@ def test_a_model_that_goes_by_whose_words_stand_there_is_found_and_one_that_does
     biased = [answers(half), answers(deaf)]
     moved, side = finished(swap_drafts(Subject(name="run"), own, made, biased, {"base": [answers(deaf)] * 2}, seed=0))
     assert moved.value is not None and moved.value.value == 0.5 and not moved.found and moved.p_value is None
+    assert (moved.is_tested, side.is_tested) == (False, True) and Finding.of(moved.as_dict()).is_tested is False
     assert moved.beside[0].p_value == mcnemar(half == 1, deaf == 1) < 1e-6
     assert side.found and side.value is not None and side.value.value == 0.5
     assert "with the words of 'women'" in side.as_dict()["verdict"]

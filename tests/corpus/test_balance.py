@@ -73,6 +73,14 @@ def test_labels_are_counted_by_columns_and_by_words_of_ones_own(tmp_path: Path) 
     assert (thing["axis"], list(thing["counts"]), thing["p_value"]) == ("thing", ["lamps"], None)
 
 
+def test_a_column_with_holes_has_the_groups_of_one_without_and_the_holes_are_none() -> None:
+    balance = Balance(("team",))
+    for row in range(80):
+        team = float("nan") if row < 10 else float(row % 2)
+        balance.add(f"the {row}th lamp", "bad" if row % 3 else "good", 3, "en", {"team": team})
+    assert {name: sum(own.values()) for name, own in balance.by_group()[0].counts.items()} == {"0": 35, "1": 35}
+
+
 @pytest.mark.parametrize(("columns", "why"), [
     (("tem",), "no column 'tem' for --group; did you mean 'team'"), (("note",), "'note' has more than 50 values"),
     (("one",), "'one' has one value alone"),

@@ -140,6 +140,7 @@ def test_dictionaries_of_every_form(name: str, tmp_path: Path) -> None:
         ("a.csv", "word,category\n*,joy\n", "a star elsewhere"),
         ("a.csv", "word,category\nhap*py,joy\n", "a star elsewhere"),
         ("a.yaml", "joy: []\nwork: [desk]\n", "'joy' has no word"),
+        ("a.dic", "%\n1 joy\n2 work\n%\ndesk 2\n", "'joy' has no word"),
         ("a.doc", "happy", "a dictionary is"),
     ],
 )

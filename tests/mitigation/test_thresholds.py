@@ -16,9 +16,11 @@ from afina.config import StudyConfig
 from afina.data.groups.grouping import NONE
 from afina.errors import UsageError
 from afina.export.by_groups import thresholds_left
+from afina.predictor.predictor import Predictor
 from afina.report.write import write_report
 from afina.results.predictions import read_predictions
 from afina.results.result import Result
+from afina.serve.predict import Counts
 from afina.study.study import Study
 from afina.tasks.group_rule import GroupRule
 from studies import settings
@@ -134,7 +136,27 @@ def rows_of(study: Study, part: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_an_adapter_answers_as_its_run_did_where_it_knows_the_groups(study: Study) -> None:
+def answered_of(adapter: Predictor, folder: Path, sexes: list[str]) -> Counts:
+    """Answer a row for each sex by a file; returns the rows by what became of them."""
+    (folder / "new.csv").write_text("text,sex\n" + "".join(f"she said box was good,{sex}\n" for sex in sexes))
+    answers = api.predict(adapter, file=folder / "new.csv")
+    assert len(list(answers)) == len(sexes)
+    return answers.counts
+
+
+def test_groups_are_known_again_as_whole_numbers_and_under_their_older_names() -> None:
+    """A column with a hole in it holds 1 as 1.0; rules of before may call that group 1.0."""
+    for names in (["0", "1"], ["0.0", "1.0"]):
+        rule = GroupRule(groups=names, equal="selection", fewest=5, column="team")
+        assert rule.named([0.0, 1.0, None, float("nan"), "x"]).tolist() == [0, 1, -1, -1, -1]
+    assert GroupRule(groups=["0", "1"], equal="selection", fewest=5, column="team").named([1, "1", " 0"]).tolist() == [
+        1,
+        1,
+        0,
+    ]
+
+
+def test_an_adapter_answers_as_its_run_did_where_it_knows_the_groups(study: Study, tmp_path: Path) -> None:
     rows = rows_of(study, "test")
     texts, sexes = [row["text"] for row in rows], [row["sex"] for row in rows]
     by_words = afina.load(study.directory / str(of(study, BY_WORDS).adapter))
@@ -149,6 +171,7 @@ def test_an_adapter_answers_as_its_run_did_where_it_knows_the_groups(study: Stud
         by_column.predict(texts, groups=["w"])
     from_file = list(api.predict(by_column, file=Path(study.config.dataset[0].path) / "test.csv"))
     assert [own.found for own in from_file] == list(answers[1])
+    assert from_file and answered_of(by_column, tmp_path, ["w", "m", "M", ""]).ungrouped == 2
     # A group that nobody knew has the plain threshold.
     unknown = by_column.predict(texts[:3], groups=[None, "x", ""])
     plain = read_predictions(study.directory, of(study, None)).scores[:3]

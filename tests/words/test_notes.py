@@ -38,6 +38,7 @@ WRITTEN_OUT = (
     *(f"export/gguf/{name}.py" for name in ("judge", "lora", "model", "modelfile", "llama_cpp")),
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap", "thresholds")),
     "audit/bias/material.py",
+    "data/labels/given.py",
     "audit/kinds/bias.py",
     "audit/kinds/leak.py",
     "audit/leak.py",

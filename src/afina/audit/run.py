@@ -34,6 +34,8 @@ class LeakAudit(Audited):
     title = Sentence("What is given away of the training data")
     claims_not = (Sentence("Where these tests find no leak, that is no proof that nothing can be extracted."),)
 
+    checks = ("membership", "recitation", "canaries")
+
     leaks: list[Leak] = field(default_factory=list)
 
     def further(self, words: Words) -> list[tuple[str, Cells]]:

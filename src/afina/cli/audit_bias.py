@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from afina.cli.audit import columns_of
-from afina.cli.audit_shown import limits_of, show_audit
+from afina.cli.audit_shown import hold, limits_of, show_audit
 from afina.cli.command import PANELS, command
 from afina.cli.options import BaseModel, Device, FailAbove, Force, Format, Label, Language, Precision, Seed, Text
 from afina.cli.terminal import console_for, print_json, show_file, working
@@ -69,11 +69,10 @@ def bias(
     from afina import api
     from afina.api.audit import audit_files
     from afina.audit.bias.questions import BiasSettings
-    from afina.audit.kinds.bias import BiasCheck
-    from afina.results.findings.finding import check_gate
+    from afina.audit.bias.run import BiasAudit
     from afina.words.language import Words
 
-    limits = limits_of(fail_above, BiasCheck.checks)
+    limits = limits_of(fail_above, BiasAudit)
     settings = BiasSettings(
         groups=tuple(axis or ()), columns=tuple(group or ()), words=None if word_file is None else str(word_file),
         fewest=fewest, rows=rows, swap_rows=swap_rows, intersections=intersections, base=base,
@@ -91,4 +90,4 @@ def bias(
         show_audit(console, audit, words)
     for path in () if out is None else audit_files("bias", out):
         show_file(console, path)
-    check_gate(audit.findings, limits)
+    hold(console, audit, limits, words)

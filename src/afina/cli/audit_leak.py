@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from afina.cli.audit import columns_of
-from afina.cli.audit_shown import limits_of, show_cells
+from afina.cli.audit_shown import hold, limits_of, show_cells
 from afina.cli.command import PANELS, command
 from afina.cli.options import (
     BaseModel,
@@ -82,12 +82,11 @@ def leak(
     console = console_for(format)
     from afina import api
     from afina.api.audit import audit_files
-    from afina.audit.kinds.leak import LeakCheck
     from afina.audit.leak import LeakSettings
-    from afina.results.findings.finding import check_gate
+    from afina.audit.run import LeakAudit
     from afina.words.language import Words
 
-    limits = limits_of(fail_above, LeakCheck.checks)
+    limits = limits_of(fail_above, LeakAudit)
     settings = LeakSettings(
         rows=rows, prefix=prefix, most=tokens, references=references, batch_size=batch_size, seed=seed
     )  # fmt: skip
@@ -105,7 +104,7 @@ def leak(
     # Whether they were printed as JSON or as tables, what was written is told on the console.
     for path in () if out is None else audit_files("leak", out):
         show_file(console, path)
-    check_gate(audit.findings, limits)
+    hold(console, audit, limits, words)
 
 
 def _show(console: "Console", audit: "LeakAudit", words: "Words") -> None:

@@ -1,6 +1,6 @@
 """Show what an audit found in the terminal, and end the command by the limits that were set for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from afina.cli.terminal import note
@@ -12,14 +12,31 @@ if TYPE_CHECKING:
     from afina.results.findings.finding import Finding
     from afina.words.language import Words
 
-__all__ = ["limits_of", "show_audit", "show_cells"]
+__all__ = ["hold", "limits_of", "show_audit", "show_cells"]
 
 
-def limits_of(given: "Sequence[str] | None", checks: Sequence[str]) -> dict[str, float]:
+def limits_of(given: "Sequence[str] | None", audit: "type[Audited]") -> dict[str, float]:
     """Return the limits that --fail-above sets, by check; raises `UsageError` before anything was looked at."""
     from afina.results.findings.finding import parse_limits
 
-    return parse_limits(given or (), checks)
+    return parse_limits(given or (), audit.checks, audit.untested)
+
+
+def hold(console: "Console", audited: "Audited", limits: "Mapping[str, float]", words: "Words") -> None:
+    """Raise `AboveLimit` where a finding is above its limit, and say which limits nothing was held against."""
+    from afina.results.findings.finding import check_gate, unmade
+
+    if missing := unmade(audited.findings, limits):
+        named = ", ".join(name for name in missing if name)
+        note(
+            console,
+            words(
+                "--fail-above: no test of {checks} was made, so that nothing was held against the limit", checks=named
+            )
+            if named
+            else words("--fail-above: no test was made, so that nothing was held against the limit"),
+        )
+    check_gate(audited.findings, limits)
 
 
 def show_audit(console: "Console", audited: "Audited", words: "Words") -> None:

@@ -138,6 +138,12 @@ def predict(
         limit, rows = answers.adapter.longest, answers.counts.rows
         sentence = "{count} of {rows} texts were longer than the {limit} tokens that are read, and were cut"
         note(console, words(sentence, count=words.number(cut), rows=words.number(rows), limit=words.number(limit)))
+    if ungrouped := answers.counts.ungrouped:
+        sentence = (
+            "{count} of {rows} texts are of no group of '{column}' with a threshold, and were decided at one half"
+        )
+        of = {"rows": words.number(answers.counts.rows), "column": answers.adapter.task.group_column}
+        note(console, words(sentence, count=words.number(ungrouped), **of))
     # Columns that were renamed are said, as whoever reads the file looks for the old name.
     for sentence in (*map(words.sentence, answers.adapter.notes), *map(words.note, answers.layout.renamed)):
         note(console, sentence)

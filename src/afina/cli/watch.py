@@ -108,13 +108,12 @@ def watch(
     from afina import api
     from afina.api.watching import watch_files
     from afina.audit.watch.settings import WatchSettings
-    from afina.cli.audit_shown import limits_of, show_audit
-    from afina.drift.channel import CHANNELS
+    from afina.audit.watch.watched import WatchAudit
+    from afina.cli.audit_shown import hold, limits_of, show_audit
     from afina.errors import UsageError
-    from afina.results.findings.finding import check_gate
     from afina.words.language import Words
 
-    words, limits = Words(language), limits_of(fail_above, list(CHANNELS))
+    words, limits = Words(language), limits_of(fail_above, WatchAudit)
     settings = WatchSettings(
         window=window, every=every, season=season, most=most, false_alarms=false_alarms, over=over, last=last, text=text,
         text_pair=text_pair, label=label, time=time, id=id, group=group, labels=labels, adapter_name=adapter_name,
@@ -148,4 +147,4 @@ def watch(
         show_audit(console, audit, words)
     for path in () if out is None else watch_files(out):
         show_file(console, path)
-    check_gate(audit.findings, limits)
+    hold(console, audit, limits, words)

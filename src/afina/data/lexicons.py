@@ -147,6 +147,7 @@ def _liwc(path: Path, text: str) -> Iterator[tuple[str, str]]:
         if len(parts) != 2 or parts[0] in names:
             raise UsageError(f"{path}, line {number}: it should have a new number and a category's name.")
         names[parts[0]] = parts[1].strip()
+        yield names[parts[0]], ""  # one that no word has is told as that
     for number, line in lines[marks[1] + 1 :]:
         # An entry of several words has its numbers behind a tab, or as all that ends the line.
         matched = re.fullmatch(r"(.+?)((?:\s+\S*\d\S*)+)", line)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from afina.data.labels.given import as_names, plain_label
 from afina.drift.reference import AdapterReference, figures_of, languages_of
 from afina.drift.seen import NONE, Seen, SeenAnswers, answers_of, can_be_watched, projected, whole_texts
 from afina.drift.vocabulary import WordSketch
@@ -61,22 +62,13 @@ def named_truth(task: Task, values: Sequence[Any]) -> np.ndarray:
         return np.array([_number(value) for value in values], dtype=np.float64)
     if task.several:
         return np.array([_several(value, task.label_names) for value in values], dtype=str)
-    names = [plain_label(value) for value in values]
     known = set(task.label_names)
     # Labels that are numbered from 0 are those of a file that does not have their names.
-    numbered = {str(place): name for place, name in enumerate(task.label_names)} if not known & set(names) else {}
-    named = np.array([numbered.get(name, name) for name in names], dtype=str)
+    named = np.array(as_names(values, task.label_names)[0], dtype=str)
     others = [str(name) for name in np.unique(named) if name and name not in known]
     if others and not known & set(named.tolist()):
         raise UsageError(f"'{others[0][:60]}' is none of the adapter's labels{nearest(others[0][:60], known)}")
     return named
-
-
-def plain_label(value: Any) -> str:
-    """Return a label as text, empty where it is missing."""
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
 def _several(value: Any, names: Sequence[str]) -> str:

@@ -47,15 +47,18 @@ def audits_table(group: Group, words: Words) -> Table | None:
 def _counts(group: Group, audit: str, cell: Cell, words: Words) -> tuple[str, str]:
     """Return of a method how many tests of an audit found something, and how many are worse than the base."""
     runs = [group.audits[audit].get(run.run, ()) for run in cell.runs]
-    tested = [each for findings in runs for each in findings if each.is_tested]
+    every = [each for findings in runs for each in findings]
+    tested = [each for each in every if each.is_tested]
     if not tested:
         return "—", "—"
-    of = {"of": words.number(len(tested))}
-    tests_found = words("{count} of {of}", count=words.number(sum(each.found for each in tested)), **of)
-    if not any(beside.name == BASE for each in tested for beside in each.beside):
+    count, of = words.number(sum(each.found for each in tested)), words.number(len(tested))
+    tests_found = words("{count} of {of}", count=count, of=of)
+    # What has no base beside it is tested, and is not compared; what is only told is compared, and not tested.
+    compared = sum(any(beside.name == BASE for beside in each.beside) for each in every)
+    if not compared:
         return tests_found, "—"
-    worse = sum(len(worse_findings(findings)) for findings in runs)
-    return tests_found, words("{count} of {of}", count=words.number(worse), **of)
+    worse = words.number(sum(len(worse_findings(findings)) for findings in runs))
+    return tests_found, words("{count} of {of}", count=worse, of=words.number(compared))
 
 
 def audit_tables(group: Group, words: Words, *, all_differences: bool = True) -> list[Table]:

@@ -46,11 +46,14 @@ class Counts:
     empty: int = 0
     cut: int = 0
     """Those of them that were longer than is read, and were cut."""
+    ungrouped: int = 0
+    """Those of them whose group, by a column, has no threshold: they are decided at one half."""
 
     def __str__(self) -> str:
         parts = [f"{self.answered:,} answered", *([f"{self.unsure:,} left to a person"] if self.unsure else [])]
         parts += [f"{self.empty:,} without a text"] if self.empty else []
         parts += [f"{self.cut:,} longer than is read, and cut"] if self.cut else []
+        parts += [f"{self.ungrouped:,} of no group with a threshold, decided at one half"] if self.ungrouped else []
         return f"{self.rows:,} rows: {', '.join(parts)}"
 
 
@@ -121,6 +124,7 @@ class RowByRow:
         texts = [row.text for row in rows]
         if (column := self.adapter.task.group_column) is not None and column in rows[0].columns:
             groups = [row.columns[column] for row in rows]
+            self.counts.ungrouped += self.adapter.task.ungrouped(groups)
             return self.adapter.predict(texts, pairs, groups=groups, batch_size=self.batch_size)  # type: ignore[call-arg]
         return self.adapter.predict(texts, pairs, choices=choices, batch_size=self.batch_size)
 

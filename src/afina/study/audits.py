@@ -38,8 +38,6 @@ class Audit:
     """Looks at what was trained, in one way."""
 
     name: ClassVar[str] = ""
-    checks: ClassVar[tuple[str, ...]] = ()
-    """Names of its tests, for `--fail-above CHECK=NUMBER`."""
     only: ClassVar[str] = ""
     """A sentence for a study that has trained nothing that it looks at."""
 

@@ -192,6 +192,10 @@ class Task(Outside, TaughtTask, ABC):
         """Return the column that has to come with texts, as classes are decided by the groups in it."""
         return None
 
+    def ungrouped(self, values: Sequence[Any]) -> int:
+        """Return how many of the values in `group_column` are of no group that decides."""
+        return 0
+
     @property
     def reads_plainly(self) -> bool:
         """Return whether a text's tokens are a matter of the tokenizer alone, and so those of any such task."""

@@ -160,6 +160,9 @@ class Classification(Task):
     def group_column(self) -> str | None:
         return None if self.by_group is None else self.by_group.column
 
+    def ungrouped(self, values: Sequence[Any]) -> int:
+        return 0 if self.by_group is None else int((self.by_group.named(values) < 0).sum())
+
     @property
     def reads_plainly(self) -> bool:
         return super().reads_plainly or (type(self) is Classification and self.by_group is None)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from afina.data.groups.grouping import NONE, by_words
+from afina.data.groups.grouping import NONE, by_words, group_named
 from afina.data.groups.word_lists import GroupAxis, NamedGroup
 from afina.data.rows import Rows
 from afina.errors import UsageError
@@ -85,9 +85,14 @@ class GroupRule(State):
                 f"This adapter decides by a threshold for each group of the column '{self.column}', and texts come without "
                 "it: have afina predict read a --file that has the column, or give groups= in Python."
             )
+        return self.named(rows.group)
+
+    def named(self, values: Sequence[Any]) -> np.ndarray:
+        """Return the group (N,) of each of a column's values, -1 for one that the rule does not know."""
         places = {name: place for place, name in enumerate(self.groups)}
+        # As written first: rules of before call a group 1.0 that is 1 now.
         return np.array(
-            [NONE if value is None else places.get(str(value).strip(), NONE) for value in rows.group], dtype=np.int64
+            [places.get(str(value).strip(), places.get(group_named(value), NONE)) for value in values], dtype=np.int64
         )
 
     def shifted(self, logits: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ PORTUGUESE = {
     "All of it as a table": "Tudo em uma tabela",
     "yes": "sim",
     "not tested": "não testado",
+    "--fail-above: no test was made, so that nothing was held against the limit": "--fail-above: nenhum teste foi feito, de modo que nada foi comparado com o limite",
+    "--fail-above: no test of {checks} was made, so that nothing was held against the limit": "--fail-above: nenhum teste de {checks} foi feito, de modo que nada foi comparado com o limite",
     "beside": "ao lado",
     "its value": "o valor dele",
     "difference": "diferença",

@@ -15,6 +15,7 @@ PORTUGUESE = {
     "{listed} and {count} more": "{listed} e mais {count}",
     "{axis}: {measured}: left out, with fewer than {fewest} rows that count, are {listed}.": "{axis}: {measured}: ficam de fora, com menos de {fewest} linhas que contam, {listed}.",
     "{axis}: each label has rows of one group alone, so that what differs by group cannot be told from what differs by label; how often a class is answered is compared alone.": "{axis}: cada rótulo tem linhas de um só grupo, e o que difere por grupo não se distingue do que difere por rótulo; só se compara a frequência com que uma classe é respondida.",
+    "{count} of {all} different texts say nearly what an earlier one says (similarity from {similarity}) and count like any other: the more there are, the more tests find and the narrower intervals are than they should be.": "{count} de {all} textos diferentes dizem quase o que um anterior diz (semelhança a partir de {similarity}) e contam como qualquer outro: quanto mais há, mais os testes encontram e mais estreitos são os intervalos do que deveriam.",
     "{axis}: {count} rows have no value and are in no group.": "{axis}: {count} linhas não têm valor e não estão em nenhum grupo.",
     "{axis}: {groups} differ in case, accents or marks alone, and are groups of their own.": "{axis}: {groups} só diferem em maiúsculas, acentos ou sinais, e são grupos à parte.",
     "{axis}: {groups}, as a missing value is written, is a group like the others.": "{axis}: {groups}, como se escreve um valor que falta, é um grupo como os outros.",

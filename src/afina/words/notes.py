@@ -52,6 +52,7 @@ NOTES = {
     "{count} paragraphs between blank lines are a text each": "{count} parágrafos entre linhas em branco são um texto cada",
     # -- parts
     "{where} has no test part: {train} rows to train on, {test} to test on (80/20, always the same)": "{where} não tem parte de teste: {train} linhas para treinar, {test} para testar (80/20, sempre as mesmas)",
+    "labels are numbers and none of the adapter's names: they are read as places, 0 being '{first}'": "os rótulos são números e nenhum dos nomes do adaptador: são lidos como posições, 0 é '{first}'",
     "{where} has no test part: tested on its validation part": "{where} não tem parte de teste: testado na parte de validação",
     "{count} text stands in both train and test": "{count} texto está tanto no treino quanto no teste",
     "{count} texts stand in both train and test": "{count} textos estão tanto no treino quanto no teste",

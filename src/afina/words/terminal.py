@@ -75,6 +75,7 @@ PORTUGUESE = {
     "from": "de",
     "to": "até",
     "{count} answered": "{count} respondidas",
+    "{count} of {rows} texts are of no group of '{column}' with a threshold, and were decided at one half": "{count} de {rows} textos não são de nenhum grupo de '{column}' com limiar, e foram decididos em um meio",
     "{count} of {rows} texts were longer than the {limit} tokens that are read, and were cut": "{count} de {rows} textos eram mais longos do que os {limit} tokens que são lidos, e foram cortados",
     "{count} left to a person": "{count} deixadas a uma pessoa",
     "{count} without a text": "{count} sem texto",

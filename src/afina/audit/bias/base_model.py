@@ -26,8 +26,7 @@ def answerer_of(loaded: Predictor, material: BiasRows) -> Answerer:
     def answer(texts: list[str], pairs: list[str] | None, rows: np.ndarray) -> ClassAnswers:
         made = rows_of(texts, pairs)
         if column is not None:
-            values = [material.decisive[column][row] for row in rows]
-            made = replace(made, group=[None if value is None else str(value) for value in values])
+            made = replace(made, group=[material.decisive[column][row] for row in rows])
         tokens = loaded.tokens(made)
         return ClassAnswers(loaded.task.decode_rows(tokens, loaded.outputs(tokens, _BATCH)).scores)
 

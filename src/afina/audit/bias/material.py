@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from afina.config import StudyConfig
 from afina.data.columns import find_columns
 from afina.data.files.tables import read_table
 from afina.data.groups.grouping import refuse_read
-from afina.data.labels.label_texts import visible
+from afina.data.labels.given import NUMBERED, as_names
 from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError, nearest
@@ -58,17 +57,19 @@ def of_file(
             why = "for --group" if column in columns else "by whose groups an adapter decides"
             raise UsageError(f"{path} has no column '{column}' {why}{nearest(column, table.column_names)}")
         refuse_read(column, where)
-    labels = np.array([_label(value, names) for value in table[where["label"]].to_pylist()], dtype=np.int64)
+    written, are_places = as_names(table[where["label"]].to_pylist(), names)
+    place = {name: number for number, name in enumerate(names)}
+    labels = np.array([place.get(name, -1) for name in written], dtype=np.int64)
     texts = ["" if value is None else str(value) for value in table[where["text"]].to_pylist()]
     taken = np.flatnonzero((labels >= 0) & np.array([bool(text.strip()) for text in texts]))
     if not len(taken):
         raise UsageError(
             f"{path}: no row has a text and one of the adapter's labels ({', '.join(names[:8])}) in '{where['label']}'."
         )
-    notes = []
+    notes = [f"{path.name}: {NUMBERED.format(first=names[0])}"] if are_places else []
     if left := len(texts) - len(taken):
         notes.append(f"{left:,} rows of {path.name} have no text or none of the adapter's labels and are left out.")
-        notes += _in_other_case(table[where["label"]].to_pylist(), labels, names)
+        notes += _in_other_case(written, labels, names)
     second = where.get("text_pair")
     pairs = None if second is None else [str(value or "") for value in table[second].to_pylist()]
     rows = Rows(texts, pairs, labels, number=np.arange(1, len(texts) + 1)).take(taken)
@@ -79,20 +80,11 @@ def of_file(
     return BiasRows(rows, tuple(names), *_parted(of_columns, columns, decisive, str(path))), notes
 
 
-def _in_other_case(values: Sequence[Any], labels: np.ndarray, names: Sequence[str]) -> list[str]:
+def _in_other_case(written: Sequence[str], labels: np.ndarray, names: Sequence[str]) -> list[str]:
     """Say which labels that the adapter does not have are one of its own in another case."""
     by_case = {name.casefold(): name for name in names}
-    left = {visible(str(value)) for value, place in zip(values, labels, strict=True) if place < 0 and value is not None}
+    left = {label for label, place in zip(written, labels, strict=True) if place < 0}
     return [
         f"the label '{label}' is none of the adapter's, which has '{by_case[label.casefold()]}': write it so."
         for label in sorted(label for label in left if label) if label.casefold() in by_case
     ]  # fmt: skip
-
-
-def _label(value: Any, names: Sequence[str]) -> int:
-    """Return the place of a label among names, -1 for none; a whole number that is no name is a place itself."""
-    name = None if value is None else visible(str(value))
-    if name is not None and name in names:
-        return list(names).index(name)
-    is_place = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)
-    return int(value) if is_place else -1

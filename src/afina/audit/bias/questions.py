@@ -1,6 +1,6 @@
 """Prepare what is asked of every adapter of a data set: the rows, the rows framed, the rows typed otherwise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,20 @@ from afina.audit.bias.frames import Framed, framed
 from afina.audit.bias.once import first_of_each, once, said_by
 from afina.audit.bias.perturb import CHANGES, changed
 from afina.audit.bias.word_swaps import Swapped, swapped
+from afina.corpus.near_duplicates import first_of_each as first_of_each_near
+from afina.corpus.near_duplicates import signature
 from afina.data.groups.grouping import Grouping, alike, by_column, by_words, crossed
 from afina.data.groups.word_lists import GroupAxis, read_word_lists
 from afina.data.groups.word_swaps import SWAP_AXES
 from afina.errors import UsageError
-from afina.results.findings.sentence import Sentence
+from afina.results.findings.sentence import Figure, Sentence
 
 __all__ = ["AllAnswers", "BiasQuestions", "BiasSettings", "ask", "questions"]
+
+_NEARLY = 0.8
+"""Similarity from which texts say nearly the same."""
+_LETTERS = 5_000
+"""Letters of a text that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +146,7 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
             "each of its labels, and is asked again in other words once.",
             {"count": repeated, "all": len(wording)},
         ))  # fmt: skip
+    notes += _near_copies([material.texts[row] for row in texts_once])
     groupings = _groupings(material, wording, settings, notes)
     notes += left_out_notes(material, groupings, settings.fewest)
     drawn = random.choice(len(texts_once), min(settings.swap_rows, len(texts_once)), replace=False)
@@ -154,6 +162,19 @@ def questions(material: BiasRows, settings: BiasSettings) -> tuple[BiasQuestions
         [each for each in own_words if each is not None],
     )  # fmt: skip
     return asked, notes
+
+
+def _near_copies(texts: Sequence[str]) -> list[Sentence]:
+    """Say how many different texts say nearly what an earlier one says: each counts, as if nothing was known of it."""
+    first = first_of_each_near(np.stack([signature(text[:_LETTERS]) for text in texts]), _NEARLY)
+    near = int((first != np.arange(len(first))).sum())
+    if not near:
+        return []
+    return [Sentence(
+        "{count} of {all} different texts say nearly what an earlier one says (similarity from {similarity}) and count like "
+        "any other: the more there are, the more tests find and the narrower intervals are than they should be.",
+        {"count": near, "all": len(texts), "similarity": Figure(_NEARLY, 1)},
+    )]  # fmt: skip
 
 
 def _swapped(material: BiasRows, rows: np.ndarray, axis: str, settings: BiasSettings) -> Swapped | None:

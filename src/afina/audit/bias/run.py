@@ -19,6 +19,7 @@ from afina.audit.bias.by_group import GroupRates, Looked, group_drafts, rates_ta
 from afina.audit.bias.changes import change_draft, frame_drafts
 from afina.audit.bias.drafts import Draft, finished
 from afina.audit.bias.material import of_file, of_study
+from afina.audit.bias.perturb import CHANGES
 from afina.audit.bias.questions import AllAnswers, BiasQuestions, BiasSettings, ask, questions
 from afina.audit.bias.word_swaps import swap_drafts
 from afina.audit.kept_answers import KeptAnswers
@@ -26,6 +27,7 @@ from afina.audit.targets import Shared, Target, labelled, study_of, targets_of
 from afina.data.rows import Rows
 from afina.dataset_spec import DatasetSpec
 from afina.errors import UsageError
+from afina.measure.gaps import RATES
 from afina.predictor.loading import Loading
 from afina.predictor.predictor import Predictor
 from afina.results.findings.audited import Audited, Cells
@@ -52,6 +54,12 @@ class BiasAudit(Audited):
             "A passed audit is not fairness: it says of these rows, groups and tests what they can show, and no more."
         ),
     )
+
+    checks = (
+        *RATES, "swaps", "swap_direction", "word_swaps", "word_swap_direction", *CHANGES,
+        *(check for each in BIAS_SETS.values() for check in each.checks),
+    )  # fmt: skip
+    untested = ("word_swaps",)
 
     rates: Sequence[GroupRates] = ()
     names: Sequence[str] = ()

@@ -93,7 +93,7 @@ def _moved(
     measured = Sentence("answers that change where one group's words stand for the other's")
     finding = Finding(
         audit="bias", check="word_swaps", subject=subject, rows=len(moved), value=value, found=False, measured=measured,
-        on=_on(made), verdict=measured, beside=compared, evidence=evidence,
+        on=_on(made), verdict=measured, beside=compared, evidence=evidence, is_test=False,
         base=next((each.value for each in compared if each.name == "base"), None),
     )  # fmt: skip
 

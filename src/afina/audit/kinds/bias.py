@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from afina.audit.bias.bias_set import BIAS_SETS
 from afina.audit.bias.perturb import CHANGES
 from afina.audit.bias.questions import BiasSettings
 from afina.audit.bias.run import BiasAudit, audit_bias, looks_for_bias
 from afina.audit.kept_answers import KeptAnswers
 from afina.data.groups.word_swaps import SWAP_AXES
-from afina.measure.gaps import RATES
 from afina.predictor.loading import Loading
 from afina.study.audits import Audit, Tell, audit
 from afina.tasks.base import Task
@@ -22,15 +20,6 @@ __all__ = ["BiasCheck"]
 class BiasCheck(BiasSettings, Audit):
     """Compares groups on a study's test rows, the same texts said by others or typed otherwise, and sets of sentences."""
 
-    checks = (
-        *RATES,
-        "swaps",
-        "swap_direction",
-        "word_swaps",
-        "word_swap_direction",
-        *CHANGES,
-        *(check for each in BIAS_SETS.values() for check in each.checks),
-    )
     only = "the audit bias has nothing to look at here: bias is looked for in what gives classes or writes"
 
     @classmethod

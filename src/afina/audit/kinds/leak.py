@@ -19,7 +19,6 @@ __all__ = ["LeakCheck"]
 class LeakCheck(LeakSettings, Audit):
     """Measures membership and recitation on a study's own rows; canaries need their manifest, and the command."""
 
-    checks = ("membership", "recitation", "canaries")
     only = "the audit leak has nothing to look at here: only what writes can give away what it learned from"
 
     @classmethod

@@ -11,6 +11,7 @@ import numpy as np
 
 from afina.audit.watch.rows import NewRow
 from afina.audit.watch.windows import RowWindow
+from afina.data.labels.given import as_names
 from afina.drift.answering import named_truth, seen_of
 from afina.drift.reference import AdapterReference, read_seen, save_seen
 from afina.drift.seen import Seen
@@ -52,6 +53,8 @@ class Look:
     batch_size: int = 32
     labelled: int = 0
     """Rows whose right answer is known, of all that were looked at."""
+    numbered: bool = False
+    """True where right answers are places among the adapter's labels, and not their names."""
     strange: Counter[str] = field(default_factory=Counter)
     """Right answers that are none of the adapter's labels, which no answer of its can be."""
 
@@ -67,6 +70,8 @@ class Look:
             ), rows
         seen = self._seen(rows)
         truth = [self._right(row) for row in rows]
+        if self.task.label_names is not None and not self.task.several:
+            self.numbered = self.numbered or as_names(truth, self.task.label_names)[1]
         more: dict[str, Any] = {"truth": named_truth(self.task, truth)}
         if any(row.group for row in rows):
             more["group"] = np.array([row.group for row in rows], dtype=str)

@@ -1,6 +1,7 @@
 """Write what was watched as Prometheus reads it from a file (node_exporter's textfile collector): the newest window."""
 
 from collections.abc import Iterator
+from datetime import UTC
 
 from afina.audit.watch.watched import WatchAudit
 
@@ -25,7 +26,9 @@ def _lines(audit: WatchAudit) -> Iterator[str]:
     yield from _gauge("labelled_rows", "Rows of it whose right answer is known", [(named, last.known)])
     yield from _gauge("alarm", "1 where the newest window has an alarm", [(named, int(bool(last.alarms)))])
     if last.start is not None:
-        yield from _gauge("window_start_seconds", "When the newest window began", [(named, last.start.timestamp())])
+        # Windows are of UTC, wherever the machine is.
+        began = last.start.replace(tzinfo=UTC).timestamp()
+        yield from _gauge("window_start_seconds", "When the newest window began", [(named, began)])
     each = [({**named, "channel": check.channel}, check) for check in last.checks]
     yield from _gauge("value", "The channel's value in it", [(own, check.measured.value) for own, check in each])
     yield from _gauge("value_before", "The same before", [(own, check.measured.base) for own, check in each])

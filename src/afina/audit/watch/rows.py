@@ -247,15 +247,28 @@ def _time_of(value: Any) -> datetime | None:
         return _in_utc(value)
     text = _plain(value) or ""
     try:
-        return _in_utc(datetime.fromisoformat(text))
+        number = float(text)
+    except ValueError:
+        number = None
+    try:
+        if number is None:
+            return _in_utc(datetime.fromisoformat(text))
+        if len(text) in _WITHOUT_MARKS and text.isdecimal() and text[:2] in ("19", "20"):
+            return datetime.strptime(text, _WITHOUT_MARKS[len(text)])
     except ValueError:
         pass
-    try:
-        seconds = float(text)
-        # Milliseconds, as many programs write them: as seconds they would be thousands of years away.
-        return datetime.fromtimestamp(seconds / 1000 if seconds > 1e11 else seconds, UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError, OSError):
-        return None
+    # As seconds the thousandths that many programs write would be thousands of years away, and what is in no such stretch
+    # (a year alone, a spreadsheet's day) is no time at all.
+    for part in (1, 1e3, 1e6, 1e9):
+        if number is not None and _FIRST <= number / part < _END:
+            return datetime.fromtimestamp(number / part, UTC).replace(tzinfo=None)
+    return None
+
+
+_WITHOUT_MARKS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Times written in figures alone, by how many they are."""
+_FIRST, _END = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (1990, 2100))
+"""The seconds since 1970 that are taken for a time: their thousandths, millionths and billionths are told by their size."""
 
 
 def _in_utc(time: datetime) -> datetime:

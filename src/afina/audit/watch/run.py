@@ -14,6 +14,7 @@ from afina.audit.watch.rows import NewRow, RowSource, labels_by_id, sources_of
 from afina.audit.watch.settings import WatchSettings
 from afina.audit.watch.watched import WatchAudit, findings_of
 from afina.audit.watch.windows import windows_of
+from afina.data.labels.given import NUMBERED
 from afina.data.predicting.remembered import remembered
 from afina.drift.answering import check_watched, make_reference, named_truth
 from afina.drift.reference import read_reference
@@ -158,6 +159,8 @@ def _notes(
         notes.append(f"in windows with more rows, {settings.most:,} each were drawn at random")
     for label, count in look.strange.most_common(3):
         notes.append(f"right answers '{label[:60]}', which is none of the adapter's labels: {count:,}")
+    if look.numbered and look.task.label_names:
+        notes.append(NUMBERED.format(first=look.task.label_names[0]))
     if open_windows:
         notes.append(f"the window {open_windows[-1]} has not ended, and is looked at when it has")
     if settings.labels is not None and not look.labelled:

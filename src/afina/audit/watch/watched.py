@@ -33,6 +33,8 @@ class WatchAudit(Audited):
         ),
     )
 
+    checks = tuple(CHANNELS)
+
     windows: Sequence[JudgedWindow] = ()
     watching: Watching = field(default_factory=Watching)
     shifts: Shifts | None = None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from afina.errors import AfinaError
 from afina.json_files import read_json_object
-from afina.results.findings.finding import Finding, above
+from afina.results.findings.finding import Finding, above, check_limited
 from afina.results.findings.sentence import Sentence
 from afina.whole_file import write_text
 from afina.words.language import LANGUAGES, Words
@@ -40,6 +40,10 @@ class Audited:
     """Heading of its page."""
     claims_not: ClassVar[Sequence[Sentence]] = ()
     """Sentences on what its findings do not show, however good they are."""
+    checks: ClassVar[Sequence[str]] = ()
+    """Names of what it may measure, for `--fail-above CHECK=NUMBER`; none of one that was read from a file."""
+    untested: ClassVar[Sequence[str]] = ()
+    """Those of them that are told and compared, and are no tests."""
 
     audit: str
     target: str
@@ -70,7 +74,12 @@ class Audited:
         return [each.told(words) if isinstance(each, Sentence) else words.sentence(each) for each in self.notes]
 
     def above(self, limits: Mapping[str, float]) -> list[Finding]:
-        """Return the findings above the limit of their check ('' for all others) that chance does not explain."""
+        """Return the findings above the limit of their check ('' for all others) that chance does not explain.
+
+        Raises `UsageError` for a check that this audit does not have, which nothing would ever be above.
+        """
+        if known := self.checks or {each.check for each in self.findings}:
+            check_limited((name for name in limits if name), known, self.untested)
         return above(self.findings, limits)
 
     def as_dict(self) -> dict[str, Any]:

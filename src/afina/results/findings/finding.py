@@ -13,7 +13,18 @@ from afina.results.findings.sentence import Sentence
 from afina.results.statistics import LEVEL, holm
 from afina.words.language import Words
 
-__all__ = ["ComparedFigure", "Evidence", "Finding", "Subject", "above", "check_gate", "corrected", "parse_limits"]
+__all__ = [
+    "ComparedFigure",
+    "Evidence",
+    "Finding",
+    "Subject",
+    "above",
+    "check_gate",
+    "check_limited",
+    "corrected",
+    "parse_limits",
+    "unmade",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +94,12 @@ class Finding:
     detectable: float | None = None
     """The smallest true value that so many rows show in 80 of 100 such tests; None where that is not known."""
     evidence: Sequence[Evidence] = ()
+    is_test: bool = True
+    """False for a figure that is told and compared, of which no test is made."""
 
     @property
     def is_tested(self) -> bool:
-        return self.value is not None
+        return self.is_test and self.value is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as values that JSON can hold; sentences in English, and as patterns to say them again."""
@@ -147,17 +160,17 @@ def corrected(p_values: Sequence[float | None]) -> list[tuple[float | None, bool
 # -- the gate of a pipeline ------------------------------------------------------------------------------------------
 
 
-def parse_limits(given: Iterable[str], checks: Iterable[str]) -> dict[str, float]:
+def parse_limits(given: Iterable[str], checks: Iterable[str], untested: Iterable[str] = ()) -> dict[str, float]:
     """Return limits by check ('' for all others) of what a person wrote: `0.05`, `swaps=0.02`.
 
-    Raises `UsageError` for what is no number, a check that there is not, and one that is given twice.
+    Raises `UsageError` for what is no number, a check that there is not or that is `untested`, and one that is given twice.
     """
     limits: dict[str, float] = {}
-    possible = sorted(set(checks))
+    checks, untested = list(checks), list(untested)
     for text in given:
         name, is_named, number = text.rpartition("=")
-        if is_named and name not in possible:
-            raise UsageError(f"--fail-above: there is no check '{name}'{nearest(name, possible)}")
+        if is_named:
+            check_limited([name], checks, untested, "--fail-above: ")
         try:
             limit = float(number)
         except ValueError:
@@ -172,6 +185,19 @@ def parse_limits(given: Iterable[str], checks: Iterable[str]) -> dict[str, float
     return limits
 
 
+def check_limited(limited: Iterable[str], checks: Iterable[str], untested: Iterable[str], start: str = "") -> None:
+    """Raise `UsageError` for a check that there is not, or that is `untested`: no value of these is above a limit."""
+    possible = sorted(set(checks) - set(untested))
+    for name in limited:
+        if name in untested:
+            raise UsageError(
+                f"{start}{name} is told and compared, and is no test by itself, so that no value is ever above its limit"
+                f"{nearest(name, possible)}"
+            )
+        if name not in possible:
+            raise UsageError(f"{start}there is no check '{name}'{nearest(name, possible)}")
+
+
 def above(findings: Iterable[Finding], limits: Mapping[str, float]) -> list[Finding]:
     """Return the findings that chance does not explain and whose value is above the limit of their check."""
     no_limit = limits.get("", float("inf"))
@@ -179,6 +205,12 @@ def above(findings: Iterable[Finding], limits: Mapping[str, float]) -> list[Find
         each for each in findings
         if each.found and each.value is not None and each.value.value > limits.get(each.check, no_limit)
     ]  # fmt: skip
+
+
+def unmade(findings: Iterable[Finding], limits: Mapping[str, float]) -> list[str]:
+    """Return the checks that have a limit and of which no test was made, so that nothing was held against it."""
+    made = {each.check for each in findings if each.is_tested}
+    return [name for name in limits if (name not in made if name else not made)]
 
 
 def check_gate(findings: Sequence[Finding], limits: Mapping[str, float]) -> None:
