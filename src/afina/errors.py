@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 __all__ = [
     "AboveLimit", "AfinaError", "Interrupted", "OutOfMemory", "ProcessEnded", "Unexpected", "Unfinished", "UsageError",
-    "is_short", "likewise", "nearest", "printable", "redacted", "shortened", "shown",
+    "abridged", "is_short", "likewise", "nearest", "printable", "redacted", "shortened", "shown",
 ]  # fmt: skip
 
 
@@ -144,6 +144,11 @@ def shown(value: object, most: int = 80) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits; what holds itself or is nested as deep
         text = f"a {type(value).__name__} too large to write down"
+    return abridged(text, most)
+
+
+def abridged(text: str, most: int = 80) -> str:
+    """Return a text with the middle left out where it is long."""
     return text if len(text) <= most else f"{text[: most - 20]} ... {text[-15:]}"
 
 

@@ -310,11 +310,17 @@ def test_a_prompt_may_have_calls_of_tools_and_what_they_gave() -> None:
     asked = [message(*ASKED), message("assistant", None, tool_calls=[call]), message("tool", "late", tool_call_id="c")]
     turns = check_messages(asked, None)
     assert turns[1].details["tool_calls"][0]["function"]["arguments"] == {"a": 1}
+    # What is null in a file's row is an empty column; what somebody asks with is said.
+    null = {**call, "function": {"name": "find", "arguments": '{"a": null}'}}
+    (said,) = check_messages([asked[0], message("assistant", None, tool_calls=[null]), asked[2]], None)[1].details[
+        "tool_calls"
+    ]
+    assert said["function"]["arguments"] == {"a": None}
     _, template = own_template(WITH_TOOLS)
     assert template.prompt(turns).endswith('a: <call> find {"a": 1} </s>\ntool: late\na:')
     with pytest.raises(UsageError, match="nothing says how tools are written"):
         PlainTemplate().prompt(turns)
-    with pytest.raises(UsageError, match="Message 1 should have a role"):
+    with pytest.raises(UsageError, match="Message 1, the user's, has no content; give a text"):
         check_messages([message("user", None)], None)
     with pytest.raises(UsageError, match="Message 2 has the key 'loss_scale'"):
         check_messages([asked[0], {**message("assistant", "a"), "loss_scale": [1]}, asked[0]], None)

@@ -22,7 +22,7 @@ from afina.data.templates.named import Message, TokenizerTemplate
 from afina.errors import AfinaError, UsageError
 from afina.generation.batch import Bare
 from afina.generation.generate import encode_prompt, write
-from afina.generation.rows import Request, Row, longest_prompt
+from afina.generation.rows import ChosenToken, Request, Row, longest_prompt
 from afina.generation.sampling import choose, draw
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import PlainTemplate
@@ -260,6 +260,20 @@ def test_hardly_any_temperature_takes_the_likeliest_token(temperature: float, lo
         assert choice is not None and choice.token == (2 if sign == 1 else 3)
 
 
+def test_no_probability_at_all_takes_the_likeliest_token(loaded_speaker: Speaker) -> None:
+    """As OpenAI has `top_p: 0`; transformers sums up to 1 and beyond, and keeps several of a flat distribution."""
+    logits = torch.full((1, 60_000), 2.0)
+    logits[0, 7] += 1e-6
+    for seed in range(5):
+        row = _row(loaded_speaker("llama"), temperature=1.3, top_p=0, seed=seed)
+        (choice,) = choose([row], logits)
+        assert choice is not None and choice.token == 7
+    penalised = _row(loaded_speaker("llama"), temperature=1.3, top_p=0, presence_penalty=2.0)
+    penalised.take(ChosenToken(7))
+    (choice,) = choose([penalised], logits)
+    assert choice is not None and choice.token != 7
+
+
 def test_penalties_are_not_lost_in_bfloat16(loaded_speaker: Speaker) -> None:
     """The neighbours of 20 are 0.125 apart there."""
     row = _row(loaded_speaker("llama"), presence_penalty=0.13)
@@ -428,7 +442,7 @@ def test_end_tokens_of_the_checkpoint_and_special_stops_end_a_text(loaded_speake
     ("changes", "message"),
     [
         ({"temperature": -1}, "temperature should be at least 0, not -1"),
-        ({"top_p": 0, "max_new_tokens": 0}, "max_new_tokens should be at least 1, not 0; top_p should be above 0"),
+        ({"top_p": -1, "max_new_tokens": 0}, "max_new_tokens should be at least 1, not 0; top_p should be from 0 to 1"),
         ({"stop": "abc"}, "stop should be a list of texts"),
         ({"stop": [""]}, "none empty"),
         ({"temprature": 1}, "no setting 'temprature'; did you mean 'temperature'"),
@@ -522,7 +536,7 @@ def test_conversations_become_prompts(speaker: Callable[[str], Path], tmp_path: 
     with pytest.raises(UsageError, match="refuses the conversation: no system messages"):
         loaded.generate([CONVERSATION])
     for wrong in ([], CONVERSATION[:3], [{"role": "robot", "content": "x"}], [{"role": "user"}]):
-        with pytest.raises(UsageError, match=r"last message|should have a role"):
+        with pytest.raises(UsageError, match=r"last message|has the role 'robot'|the user's, has no content"):
             loaded.generate([wrong])
 
 

@@ -8,7 +8,7 @@ from afina.data.dialogues.messages import Message as Turn
 from afina.data.dialogues.messages import read_messages
 from afina.data.templates.controls import as_said, controls_of
 from afina.data.templates.named import make_template, merging
-from afina.errors import UsageError
+from afina.errors import UsageError, shown
 from afina.tasks.base import Task
 
 __all__ = ["Message", "PlainTemplate", "Template", "check_messages", "template_of"]
@@ -69,17 +69,17 @@ def check_messages(messages: Sequence[Message], tokenizer: Any) -> list[Turn]:
     """
     for place, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")
+        if not isinstance(role, str) or role not in _ROLES:
+            named = "no role" if role is None else f"the role {shown(role)}"
+            raise UsageError(f"Message {place} has {named}; roles are system, user, assistant and tool.")
         # An assistant's message may be nothing but calls.
-        says = isinstance(content, str) or (role == "assistant" and content is None and message.get("tool_calls"))
-        if role not in _ROLES or not says:
-            raise UsageError(
-                f"Message {place} should have a role (system, user or assistant; tool for what a tool gave) and a content, "
-                f"not {dict(message)}."
-            )
+        if not (isinstance(content, str) or (role == "assistant" and content is None and message.get("tool_calls"))):
+            what = "no content" if content is None else f"a content that is no text ({shown(content)})"
+            raise UsageError(f"Message {place}, the {role}'s, has {what}; give a text.")
     # An answer to an answer is nothing that a model was taught.
     if not messages or messages[-1]["role"] not in ("user", "tool"):
         raise UsageError("The last message should be the user's (or a tool's): it is what gets an answer.")
-    reading = read_messages(messages, _ROLES, Counter())
+    reading = read_messages(messages, _ROLES, Counter(), nulls=True)
     if reading.problem:
         raise UsageError(f"{reading.problem[0].upper()}{reading.problem[1:]}.")
     turns = [

@@ -70,8 +70,11 @@ class _Problem(Exception):
     """Says why a message is none."""
 
 
-def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[str]) -> Listed:
-    """Read a list of messages, OpenAI's or ShareGPT's; `roles` has the role by name, and `seen` counts what is assumed."""
+def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[str], *, nulls: bool = False) -> Listed:
+    """Read a list of messages, OpenAI's or ShareGPT's; `roles` has the role by name, and `seen` counts what is assumed.
+
+    With `nulls` a call's arguments that are null are some, as whoever asks wrote them, and no file's empty columns.
+    """
     # One message with `from` is enough: OpenAI's have none.
     form = "ShareGPT" if any(isinstance(turn, Mapping) and "from" in turn for turn in turns) else "OpenAI messages"
     messages: list[dict[str, Any]] = []
@@ -79,7 +82,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
     noticed: Counter[str] = Counter()
     for number, turn in enumerate(turns, start=1):
         try:
-            messages.append(_message(turn, roles, noticed))
+            messages.append(_message(turn, roles, noticed, nulls=nulls))
         except _Problem as problem:
             # The number is known here, and what is wrong where it was found.
             return Listed([], form, str(problem).replace("{n}", f"message {number}"))
@@ -87,7 +90,7 @@ def read_messages(turns: Sequence[Any], roles: Mapping[str, str], seen: Counter[
     return Listed(messages, form, "" if messages else "no messages")
 
 
-def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[str, Any]:
+def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str], *, nulls: bool) -> dict[str, Any]:
     values = {str(key): value for key, value in turn.items() if value is not None} if isinstance(turn, Mapping) else {}
 
     # A content of null is there (an answer that only calls a tool), where all other keys of null are as good as absent.
@@ -109,7 +112,7 @@ def _message(turn: Any, roles: Mapping[str, str], seen: Counter[str]) -> dict[st
     if role is None:
         known = "system, user, assistant and tool"
         raise _Problem(f"{{n}} has the unknown role '{given}'; roles are {known}, and their usual other names")
-    calls = _calls(values, seen)
+    calls = _calls(values, seen, nulls=nulls)
     if said_key is None and not calls:
         raise _Problem(f"a message should have role and content, or from and value, not {_short(turn)}")
     content = said_text(values.get(said_key or ""))
@@ -194,7 +197,7 @@ def _switch(key: str, value: Any) -> bool:
 # -- tools -----------------------------------------------------------------------------------------------------------
 
 
-def _calls(values: Mapping[str, Any], seen: Counter[str]) -> list[dict[str, Any]]:
+def _calls(values: Mapping[str, Any], seen: Counter[str], *, nulls: bool) -> list[dict[str, Any]]:
     given = values.get("tool_calls")
     if isinstance(given, str):
         given, _ = parsed_text(given)
@@ -204,10 +207,10 @@ def _calls(values: Mapping[str, Any], seen: Counter[str]) -> list[dict[str, Any]
         return []
     if not isinstance(given, list):
         raise _Problem(f"{{n}} has tool_calls that are no list ({_short(given)})")
-    return [_call(call, seen) for call in given]
+    return [_call(call, seen, nulls=nulls) for call in given]
 
 
-def _call(call: Any, seen: Counter[str]) -> dict[str, Any]:
+def _call(call: Any, seen: Counter[str], *, nulls: bool = False) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise _Problem(f"{{n}} calls a tool without a name ({_short(call)})")
@@ -219,7 +222,7 @@ def _call(call: Any, seen: Counter[str]) -> dict[str, Any]:
         arguments = {}
     if not isinstance(arguments, Mapping):
         raise _Problem(f"{{n}} calls '{function['name']}' with arguments that are no JSON object")
-    if any(value is None for value in arguments.values()):
+    if not nulls and any(value is None for value in arguments.values()):
         # A parquet file has every key of one call in all, empty.
         seen["calls with arguments that are null, left out"] += 1
         arguments = {key: value for key, value in arguments.items() if value is not None}

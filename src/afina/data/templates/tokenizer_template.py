@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
@@ -15,6 +15,21 @@ from afina.errors import UsageError
 __all__ = ["TokenizerTemplate"]
 
 _PROBE = "\u2063afina\u2063"
+
+
+class _Advice(NamedTuple):
+    """Says what else there is to do with a conversation of which a template would leave something out."""
+
+    system: str
+    tools: str
+    other: str
+
+
+_TRAINED = _Advice(
+    "merge it into the first user turn (system: merge).", TOOLS_OTHERWISE,
+    "leave such conversations out of the data, or set template: to another.",
+)  # fmt: skip
+_ASKED = _Advice("say it in the first user turn.", TOOLS_UNASKED, "say it in a user's turn, or leave it out.")
 
 
 class TokenizerTemplate(ChatTemplate):
@@ -44,7 +59,7 @@ class TokenizerTemplate(ChatTemplate):
         return (self._end.strip(),)
 
     def render(self, messages: Sequence[Message]) -> list[Piece]:
-        self._check_written(messages, "merge it into the first user turn (system: merge).", TOOLS_OTHERWISE)
+        self._check_written(messages, _TRAINED)
         whole = self._text(messages)
         pieces: list[Piece] = []
         place = 0
@@ -58,7 +73,7 @@ class TokenizerTemplate(ChatTemplate):
 
     def _span(self, messages: Sequence[Message], index: int, whole: str) -> tuple[int, int]:
         """Return from where to where an assistant's turn stands in the whole text, its end mark within."""
-        before, message = self.prompt(messages[:index]), messages[index]
+        before, message = self._asking(messages[:index]), messages[index]
         start, end = len(before), -1
         if whole.startswith(before) and message.details.get("tool_calls"):
             # Calls are written in the template's own way, so that their end is found by rendering as far.
@@ -78,7 +93,10 @@ class TokenizerTemplate(ChatTemplate):
 
     def prompt(self, messages: Sequence[Message]) -> str:
         # What is not written would be lost without a word: the model would answer without a tool's result.
-        self._check_written(messages, "say it in the first user turn.", TOOLS_UNASKED)
+        self._check_written(messages, _ASKED, add_generation_prompt=True)
+        return self._asking(messages)
+
+    def _asking(self, messages: Sequence[Message]) -> str:
         return self._text(messages, add_generation_prompt=True).rstrip(" ")
 
     def _text(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
@@ -122,18 +140,45 @@ class TokenizerTemplate(ChatTemplate):
                 'meant, say it: template: {user: "{content}{eos}", assistant: "{content}{eos}"}.'
             )
 
-    def _check_written(self, messages: Sequence[Message], system: str, tools: str) -> None:
+    def _check_written(
+        self, messages: Sequence[Message], advice: "_Advice", *, add_generation_prompt: bool = False
+    ) -> None:
         """Raise for a conversation of which the template would leave something out, with what else there is to do."""
         roles = {message.role for message in messages}
         if "system" in roles and not self._writes_system:
             why = f" ({self._refusal})" if self._refusal else ""
-            raise UsageError(f"the tokenizer's chat template takes no system turn{why}: {system}")
+            raise UsageError(f"the tokenizer's chat template takes no system turn{why}: {advice.system}")
         if any(message.details.get("tool_calls") for message in messages) and not self._writes_calls:
-            raise UsageError(f"the tokenizer's chat template does not write calls of tools; {tools}")
+            raise UsageError(f"the tokenizer's chat template does not write calls of tools; {advice.tools}")
         if "tool" in roles and not self._writes_results:
-            raise UsageError(f"the tokenizer's chat template does not write what tools give; {tools}")
+            raise UsageError(f"the tokenizer's chat template does not write what tools give; {advice.tools}")
         if with_tools(messages)[0] and not self._writes_tools:
-            raise UsageError(f"the tokenizer's chat template does not write which tools there are; {tools}")
+            raise UsageError(f"the tokenizer's chat template does not write which tools there are; {advice.tools}")
+        self._check_each(messages, advice, add_generation_prompt=add_generation_prompt)
+
+    def _check_each(self, messages: Sequence[Message], advice: "_Advice", *, add_generation_prompt: bool) -> None:
+        """Raise where what a turn says, or a call in it, is written at some places of a conversation and not at its own."""
+        # Each by a probe of its own, as a template may trim what is said, and a short word stands in other turns too.
+        probed = [_probed(message, place) for place, message in enumerate(messages)]
+        try:
+            text = self._text(probed, add_generation_prompt=add_generation_prompt)
+        except UsageError:
+            return  # what it refuses of probes and takes of texts looks at what is said, and is not ours to guess
+        spoken = [message for message in messages if message.role != TOOLS]
+        for number, message in enumerate(spoken, start=1):
+            place = number - 1 + len(messages) - len(spoken)
+            where = f"message {number} ({message.role})"
+            parts = {_mark(place): f"what {where} says"} if message.content.strip() else {}
+            parts |= {
+                _mark(place, call): f"a call in {where}"
+                for call, _ in enumerate(message.details.get("tool_calls", ()), start=1)
+            }
+            for mark, what in parts.items():
+                if not _stands(mark, text):
+                    raise UsageError(
+                        f"the tokenizer's chat template leaves out {what}, there; "
+                        f"{advice.system if message.role == 'system' else advice.other}"
+                    )
 
     @cached_property
     def _writes_system(self) -> bool:
@@ -170,12 +215,33 @@ class TokenizerTemplate(ChatTemplate):
             text = self._text(messages)
         except UsageError:
             return False
-        # JSON escapes what the probe is made of.
-        return _PROBE in text or json.dumps(_PROBE)[1:-1] in text
+        return _stands(_PROBE, text)
 
     def state(self) -> dict[str, str]:
         tools = {} if self.with_tools is None else {"jinja_with_tools": self.with_tools}
         return {"jinja": self.source, **tools, **self.specials}
+
+
+def _mark(place: int, call: int = 0) -> str:
+    return f"{_PROBE}{place}.{call}{_PROBE}"
+
+
+def _probed(message: Message, place: int) -> Message:
+    """Return a message that says a probe of its place, and whose calls have one each."""
+    if message.role == TOOLS:
+        return message
+    details, calls = dict(message.details), message.details.get("tool_calls", ())
+    if calls:
+        details["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": {_mark(place, number): 1}}}
+            for number, call in enumerate(calls, start=1)
+        ]
+    return Message(message.role, _mark(place) if message.content.strip() else message.content, details)
+
+
+def _stands(probe: str, text: str) -> bool:
+    # JSON escapes what the probe is made of.
+    return probe in text or json.dumps(probe)[1:-1] in text
 
 
 def _as_python(text: str, messages: Sequence[Message]) -> bool:

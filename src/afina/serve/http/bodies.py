@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from afina.errors import nearest, shown
+from afina.errors import abridged, nearest, shown
 from afina.serve.http.refusals import Refusal, wrong
 
 __all__ = ["Body", "Name", "Text", "as_body", "as_json", "check_form"]
@@ -64,7 +64,7 @@ def as_json(raw: bytes) -> Any:
 def as_body(kind: type[Body], body: Any) -> Any:
     """Return what was read as a body of a kind; raises `Refusal` that names the first key that is wrong."""
     if not isinstance(body, dict):
-        raise wrong(f"The body should be an object with keys, not {shown(body)}.", code="invalid_json")
+        raise wrong(f"The body should be an object with keys, not {_as_sent(body)}.", code="invalid_json")
     for key in kind.unsupported & body.keys():
         # A client may send every key that it knows with nothing in it.
         if body.pop(key) not in (None, False, [], {}):
@@ -101,7 +101,7 @@ def _refusal(kind: type[Body], body: Any, problems: Sequence[Any]) -> Refusal:
     if problem["type"] == "missing":
         return wrong(f"'{where}' is required{more}.", where, "missing_required_parameter")
     text = " or ".join(dict.fromkeys(_sentence(own[0][1]) for own in chosen)).replace(" or should be ", " or ")
-    return wrong(f"'{where}': {text}, not {shown(problem['input'])}{more}.", where)
+    return wrong(f"'{where}': {text}, not {_as_sent(problem['input'])}{more}.", where)
 
 
 def _place(body: Any, problem: Any) -> tuple[tuple[str | int, ...], tuple[str | int, ...]]:
@@ -131,6 +131,14 @@ def _sentence(problem: Any) -> str:
     # As pydantic says it, without what it calls the value, which stands behind it.
     text = re.sub("^(Value error,|Input|List|String) | after validation, not [0-9]+$", "", problem["msg"])
     return re.sub("a valid dictionary or instance of .*", "an object with keys", text)
+
+
+def _as_sent(value: Any) -> str:
+    """Return a value as a sentence may name it: as the JSON that was sent, but texts in a sentence's quotes."""
+    try:
+        return shown(value) if isinstance(value, str) else abridged(json.dumps(value, ensure_ascii=False))
+    except RecursionError:  # nested nearly as deep as is read
+        return shown(value)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
