@@ -63,7 +63,7 @@ class RuntimeWrites(Writes):
         return SystemMerged(written) if self.merge_system else written
 
     def notes_for(self, settings: GenerationSettings) -> tuple[str, ...]:
-        if settings.temperature == 0 or settings.seed is None or not RUNTIMES[self.manifest.runtime].draws:
+        if not settings.draws or settings.seed is None or not RUNTIMES[self.manifest.runtime].draws:
             return self.notes
         return (
             *self.notes,

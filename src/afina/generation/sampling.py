@@ -26,8 +26,8 @@ def choose(rows: Sequence[Row], logits: Tensor) -> list[ChosenToken | None]:
         here = [rows[index] for index in places]
         scores = logits if len(places) == len(rows) else logits[places]
         scores = _scores(settings, here, scores)
-        # Nothing is drawn at zero: the answer does not depend on the seed then.
-        chosen = scores.argmax(dim=1) if settings.temperature == 0 else draw(scores, [row.draws for row in here])
+        # Where nothing is drawn the answer does not depend on the seed.
+        chosen = draw(scores, [row.draws for row in here]) if settings.draws else scores.argmax(dim=1)
         for index, token in zip(places, chosen.tolist(), strict=True):
             tokens[index] = token
 

@@ -22,7 +22,7 @@ class GenerationSettings:
     top_k: int | None = None
     """Draw among this many likeliest tokens."""
     top_p: float | None = None
-    """Draw among the likeliest tokens that have this probability together."""
+    """Draw among the likeliest tokens that have this probability together; 0 takes the likeliest."""
     min_p: float | None = None
     """Draw among tokens that are at least this share as likely as the likeliest."""
     repetition_penalty: float = 1.0
@@ -45,7 +45,7 @@ class GenerationSettings:
                 ("max_new_tokens", "at least 1", self.max_new_tokens >= 1),
                 ("temperature", "at least 0", self.temperature >= 0),
                 ("top_k", "at least 1", self.top_k is None or self.top_k >= 1),
-                ("top_p", "above 0 and at most 1", self.top_p is None or 0 < self.top_p <= 1),
+                ("top_p", "from 0 to 1", self.top_p is None or 0 <= self.top_p <= 1),
                 ("min_p", "from 0 to 1", self.min_p is None or 0 <= self.min_p <= 1),
                 ("repetition_penalty", "above 0", self.repetition_penalty > 0),
                 ("presence_penalty", "a number", math.isfinite(self.presence_penalty)),
@@ -71,6 +71,11 @@ class GenerationSettings:
         return dataclasses.replace(self, **changes)
 
     @property
+    def draws(self) -> bool:
+        """Return whether tokens are drawn; otherwise the likeliest is taken each time, whatever else would be left out."""
+        return self.temperature > 0 and self.top_p != 0
+
+    @property
     def distribution(self) -> "GenerationSettings":
         """Return the settings that say from what a token is drawn, at the defaults of the others: equal ones are one's."""
         return GenerationSettings(**{name: getattr(self, name) for name in _OF_THE_DISTRIBUTION})
@@ -82,8 +87,7 @@ class GenerationSettings:
         processors: list[Any] = []
         if self.repetition_penalty != 1.0:
             processors.append(t.RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
-        # At zero the likeliest token is taken, whatever would have been left out.
-        if self.temperature > 0:
+        if self.draws:
             if self.temperature != 1.0:
                 # What is left of a logit that is divided by next to nothing is infinite, as are others' then.
                 processors.append(_below_the_likeliest)
