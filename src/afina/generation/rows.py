@@ -1,7 +1,7 @@
 """A row that is written: what was asked, what has been written of it, and the pieces in which it is given out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -37,6 +37,8 @@ class ChosenToken:
     log_probability: float | None = None
     likeliest: tuple[tuple[int, float], ...] = ()
     """The likeliest tokens with their log-probabilities, as many as the settings ask for."""
+    begins: int = 0
+    """Letters of the answer before it."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,8 @@ class Row:
         self._stream = TextStream(tokenizer, stop, () if self.apart else prompt)
         self._ends = frozenset(place.ends) | _stop_tokens(tokenizer, stop)
         self.tokens: list[int] = []
-        self._said: list[tuple[int, ChosenToken]] = []
-        """Tokens not given out yet, each with the place in the text where it begins."""
+        self._said: list[ChosenToken] = []
+        """Tokens not given out yet."""
 
     @property
     def so_far(self) -> list[int]:
@@ -175,7 +177,7 @@ class Row:
         if choice.token in self._ends:
             return self.stop()
         self.tokens.append(choice.token)
-        self._said.append((self._stream.seen, choice))
+        self._said.append(replace(choice, begins=self._stream.seen))
         text = self._stream.add(choice.token)
         if self._stream.stopped:
             return self._ended(text, "stop")
@@ -200,10 +202,10 @@ class Row:
         """Return the tokens that begin in the text given out by now; one without text of its own goes with the next."""
         count = 0
         # Tokens whose text begins in what is held back wait with it.
-        while count < len(self._said) and self._said[count][0] < len(self._stream.text):
+        while count < len(self._said) and self._said[count].begins < len(self._stream.text):
             count += 1
         given, self._said = self._said[:count], self._said[count:]
-        return tuple(said for _, said in given)
+        return tuple(given)
 
 
 def _stop_tokens(tokenizer: Any, stop: Sequence[str]) -> frozenset[int]:

@@ -14,7 +14,8 @@ from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
 from afina.serve.http.grounding import CITING, Grounding, grounded
 from afina.serve.http.refusals import wrong
-from afina.serve.http.writing import WritingBody, begin, pieces, told, usage, who_writes
+from afina.serve.http.spelling import Spelling
+from afina.serve.http.writing import WritingBody, begin, pieces, usage, who_writes
 from afina.serve.reply import StreamedReply
 
 __all__ = ["ChatCompletions"]
@@ -139,7 +140,7 @@ async def _whole(
             continue
         place, piece = event
         if body.logprobs:
-            logs[place] += [told(replies[place].ask.tokenizer, one) for one in piece.said]
+            logs[place] += map(Spelling(replies[place].ask.tokenizer).chat, piece.said)
         if (written := piece.written) is not None:
             message = {"role": "assistant", "content": written.text, "refusal": None}
             if ground is not None:
@@ -179,7 +180,7 @@ async def _events(
             yield None
             continue
         place, piece = event
-        log = [told(replies[place].ask.tokenizer, one) for one in piece.said] if body.logprobs else []
+        log = [*map(Spelling(replies[place].ask.tokenizer).chat, piece.said)] if body.logprobs and replies else []
         if piece.text or log:
             yield chunk(place, {"content": piece.text}, {"content": log, "refusal": None} if body.logprobs else None)
         if piece.written is not None and ground is None:

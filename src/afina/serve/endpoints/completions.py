@@ -13,7 +13,8 @@ from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
 from afina.serve.http.refusals import wrong
-from afina.serve.http.writing import WritingBody, begin, pieces, told, usage, who_writes
+from afina.serve.http.spelling import Spelling
+from afina.serve.http.writing import WritingBody, begin, pieces, usage, who_writes
 from afina.serve.reply import StreamedReply
 
 __all__ = ["Completions"]
@@ -61,6 +62,7 @@ class Completions(ServerEndpoint):
 
 async def _whole(call: Call, body: CompletionBody, replies: Sequence[StreamedReply]) -> dict[str, Any]:
     logs: list[list[ChosenToken]] = [[] for _ in replies]
+    spellings = [Spelling(reply.ask.tokenizer) for reply in replies]
     choices: list[dict[str, Any]] = [{} for _ in replies]
     async for event in pieces(call, replies):
         if event is None:
@@ -69,23 +71,22 @@ async def _whole(call: Call, body: CompletionBody, replies: Sequence[StreamedRep
         logs[place] += piece.said
         if (written := piece.written) is not None:
             choices[place] = {
-                "index": place, "text": written.text, "logprobs": _said(body, replies[place], logs[place], 0),
-                "finish_reason": written.finish,
+                "index": place, "text": written.text, "finish_reason": written.finish,
+                "logprobs": None if body.logprobs is None else spellings[place].completion(logs[place]),
             }  # fmt: skip
     return {**_start(call, body), "choices": choices, "usage": usage(call)}
 
 
 async def _events(call: Call, body: CompletionBody, replies: Sequence[StreamedReply]) -> AsyncIterator[Any]:
     start, none = _start(call, body), {"usage": None} if body.with_usage else {}
-    offsets = [0] * len(replies)
+    spellings = [Spelling(reply.ask.tokenizer) for reply in replies]
     async for event in pieces(call, replies):
         if event is None:
             yield None
             continue
         place, piece = event
         finish = None if piece.written is None else piece.written.finish
-        log = _said(body, replies[place], piece.said, offsets[place])
-        offsets[place] += len(piece.text)
+        log = None if body.logprobs is None else spellings[place].completion(piece.said)
         choice = {"index": place, "text": piece.text, "logprobs": log, "finish_reason": finish}
         yield {**start, "choices": [choice], **none}
     if body.with_usage:
@@ -95,21 +96,4 @@ async def _events(call: Call, body: CompletionBody, replies: Sequence[StreamedRe
 def _start(call: Call, body: CompletionBody) -> dict[str, Any]:
     return {
         "id": f"cmpl-{call.number}", "object": "text_completion", "created": int(time.time()), "model": body.model,
-    }  # fmt: skip
-
-
-def _said(
-    body: CompletionBody, reply: StreamedReply, choices: Sequence[ChosenToken], offset: int
-) -> dict[str, Any] | None:
-    """Return how likely tokens were, as OpenAI's completions have it; offsets count letters of the answer."""
-    if body.logprobs is None:
-        return None
-    each = [told(reply.ask.tokenizer, one) for one in choices]
-    offsets = [offset]
-    for one in each[:-1]:
-        offsets.append(offsets[-1] + len(one["token"]))
-    return {
-        "tokens": [one["token"] for one in each], "token_logprobs": [one["logprob"] for one in each],
-        "top_logprobs": [{top["token"]: top["logprob"] for top in one["top_logprobs"]} for one in each],
-        "text_offset": offsets[: len(each)],
     }  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from afina.errors import UsageError
 from afina.generation.generate import encode_prompt
-from afina.generation.rows import ChosenToken, Piece, PromptTooLong, Request
+from afina.generation.rows import Piece, PromptTooLong, Request
 from afina.generation.settings import GenerationSettings
 from afina.generation.template import check_messages, template_of
 from afina.predictor.writer import Writer
@@ -20,7 +20,7 @@ from afina.serve.http.call import Call
 from afina.serve.http.refusals import Refusal, busy, wrong
 from afina.serve.reply import Ask, Busy, Closing, StreamedReply
 
-__all__ = ["WritingBody", "begin", "pieces", "prompt_of", "told", "usage", "who_writes"]
+__all__ = ["WritingBody", "begin", "pieces", "prompt_of", "usage", "who_writes"]
 
 _PING = 15.0
 """Seconds of silence after which a stream says that it is still there."""
@@ -40,7 +40,7 @@ class WritingBody(Body):
 
     model: Name
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -206,16 +206,3 @@ def usage(call: Call) -> dict[str, int]:
         "prompt_tokens": call.tokens_in, "completion_tokens": call.tokens_out,
         "total_tokens": call.tokens_in + call.tokens_out,
     }  # fmt: skip
-
-
-def told(tokenizer: Any, choice: ChosenToken) -> dict[str, Any]:
-    """Return how likely a token was, as OpenAI's chats have it."""
-
-    def one(token: int, log_probability: float) -> dict[str, Any]:
-        text = tokenizer.decode([token])
-        # A token may be a part of a character, which is no text.
-        whole = None if "\ufffd" in text else list(text.encode("utf-8"))
-        return {"token": text, "logprob": max(log_probability, -9999.0), "bytes": whole}
-
-    top = [one(*each) for each in choice.likeliest]
-    return {**one(choice.token, choice.log_probability or 0.0), "top_logprobs": top}
