@@ -160,9 +160,53 @@ def test_it_speaks_portuguese_fits_a_phone_and_is_dark(page: Browser, running: A
     assert page.run("document.documentElement.scrollWidth") == 360
     red = page.run("parseInt(getComputedStyle(document.body).backgroundColor.slice(4))")
     assert red < 64
-    page.run("""(() => {const one = document.querySelector('#language'); one.value = 'en';
-        one.dispatchEvent(new Event('change'))})()""")
+    speak(page, "en")
     assert page.text("#send") == "Send"
+
+
+def speak(page: Browser, language: str) -> None:
+    page.run(f"""(() => {{const one = document.querySelector('#language'); one.value = '{language}';
+        one.dispatchEvent(new Event('change'))}})()""")
+
+
+@needs_browser
+def test_what_was_said_before_is_said_again_in_the_other_language(page: Browser, running: Any) -> None:
+    """Whose words they are stays; the page's own words and numbers are those of the language of now."""
+    enter(page, f"{running[0].url}/")
+    speak(page, "en")
+    hint = page.text(".log p")
+    speak(page, "pt")
+    assert page.text(".log p") != hint and page.run("document.querySelectorAll('.log:first-child > p').length") == 1
+    speak(page, "en")
+    page.run("document.querySelector('input[value=labels]').click()")
+    choose(page, 0, "orders")
+    choose(page, 1, "tickets")
+    ask(page, "a cat")
+    page.until(WAITING.format(2))
+    page.run("window.real = window.fetch; window.fetch = async () => { throw new TypeError('gone') }")
+    ask(page, "a lamp")
+    page.until(WAITING.format(4))
+    page.run("window.fetch = window.real")
+    english = page.run("[...document.querySelectorAll('.log')].map(one => one.textContent)")
+    assert all("you" in text and "tokens" in text and "does not answer" in text and "%" in text for text in english)
+    speak(page, "pt")
+    portuguese = page.run("[...document.querySelectorAll('.log')].map(one => one.textContent)")
+    for text in portuguese:
+        assert "a cat" in text and not re.search(r"\byou|does not answer|[0-9]\.[0-9]", text), text
+        assert "não responde" in text and re.search(r"[0-9],[0-9]%", text)
+    speak(page, "en")
+    assert page.run("[...document.querySelectorAll('.log')].map(one => one.textContent)") == english
+    page.run("document.querySelector('input[value=chat]').click()")
+    choose(page, 0, "anna")
+    choose(page, 1, "")
+    page.run("document.querySelector('#most').value = 3; document.querySelector('#temperature').value = 0")
+    ask(page, "a cat")
+    page.until(WAITING.format(1))
+    facts = page.text(".answer .facts")
+    speak(page, "pt")
+    assert "tokens/s" in page.text(".answer .facts") and page.text(".answer .facts") != facts
+    speak(page, "en")
+    assert page.text(".answer .facts") == facts
 
 
 def test_the_page_comes_with_a_policy_and_sets_nothing_as_markup(running: Any) -> None:

@@ -58,12 +58,14 @@ def said(tree: ast.AST) -> Iterator[str]:
 
 
 def page_phrases() -> set[str]:
-    """Return what the page of `afina serve` says: marked in its HTML, and handed to `say` in its script."""
+    """Return what the page of `afina serve` says: marked in its HTML, and handed to `say` or `spoken` in its script."""
     folder = SOURCE / "serve" / "page"
     html = (folder / "index.html").read_text(encoding="utf-8")
     script = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.js")))
     marked = re.findall(r'data-say[^>]*>([^<]+)<|data-placeholder="([^"]+)"', html)
-    handed = re.findall(r'\bsay\((?:[^"()]+\? )?"([^"]+)"(?: : "([^"]+)")?', script)  # both where one of two is
+    handed = re.findall(
+        r'\b(?:say|spoken)\((?:[^"()]+\? )?"([^"]+)"(?: : "([^"]+)")?', script
+    )  # both where one of two is
     return {text for pair in (*marked, *handed) for text in pair if text}
 
 

@@ -3,7 +3,7 @@
 // the key is in a variable alone. What is drawn of labels is in labels.js.
 
 const byId = (id) => document.getElementById(id);
-const state = { mode: "", models: [], words: {}, language: "en", key: "", asking: null };
+const state = { mode: "", models: [], words: {}, language: "en", key: "", asking: null, trouble: () => "" };
 const MOST_BARS = 12;
 
 // -- words
@@ -29,6 +29,8 @@ function speak(language) {
     one.setAttribute("aria-label", one.placeholder);
   }
   byId("seed").placeholder = say("drawn");
+  for (const column of columns) column.sayAgain();
+  trouble(state.trouble);
   arrange();
 }
 
@@ -37,6 +39,11 @@ function made(tag, kind, text) {
   if (kind) one.className = kind;
   if (text !== undefined) one.textContent = text;
   return one;
+}
+
+/** Returns an error in the page's own words, which may be said again in the other language. */
+function spoken(phrase) {
+  return Object.assign(new Error(say(phrase)), { phrase });
 }
 
 // -- the server
@@ -48,7 +55,7 @@ async function request(path, body, signal) {
   try {
     answer = await fetch(path, { ...asked, signal, cache: "no-store" });
   } catch (error) {
-    throw error.name === "AbortError" ? error : new Error(say("The server does not answer; is it still running?"));
+    throw error.name === "AbortError" ? error : spoken("The server does not answer; is it still running?");
   }
   if (answer.ok) return answer;
   const refusal = await answer.json().catch(() => ({}));
@@ -62,7 +69,7 @@ async function* events(answer) {
   let text = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) throw new Error(say("The answer broke off before its end."));
+    if (done) throw spoken("The answer broke off before its end.");
     text += value;
     const blocks = text.split("\n\n");
     text = blocks.pop();
@@ -82,11 +89,12 @@ async function look() {
     state.models = (await (await request("v1/models")).json()).data;
   } catch (error) {
     byId("door").hidden = error.status !== 401;
-    trouble(error.status === 401 && !state.key ? "" : error.status === 401 ? say("This key is not known here.") : error.message);
+    const unknown = error.status === 401 && state.key;
+    trouble(() => unknown ? say("This key is not known here.") : error.status === 401 ? "" : error.phrase ? say(error.phrase) : error.message);
     if (error.status === 401) show(false);
     return error.status !== 401;
   }
-  trouble("");
+  trouble(() => "");
   byId("door").hidden = true;
   const base = state.models.find((model) => model.parent === null);
   byId("base").textContent = base ? base.id : "";
@@ -100,9 +108,11 @@ async function look() {
   return true;
 }
 
-function trouble(text) {
-  byId("problem").textContent = text;
-  byId("problem").hidden = !text;
+/** Shows what is wrong, if anything, in the language of now. */
+function trouble(what) {
+  state.trouble = what;
+  byId("problem").textContent = what();
+  byId("problem").hidden = !byId("problem").textContent;
 }
 
 function show(inside) {
@@ -120,6 +130,7 @@ class Column {
     this.isFirst = place === 0;
     this.wanted = { chat: null, labels: null };
     this.turns = [];
+    this.sayings = []; // writes what the page itself says in the log, in the language of now
     this.select.addEventListener("change", () => {
       this.wanted[state.mode] = this.select.value;
       arrange();
@@ -131,7 +142,19 @@ class Column {
 
   clear() {
     this.turns = [];
+    this.sayings = [];
     this.log.replaceChildren();
+  }
+
+  /** Has words or numbers of the page's own written now, and again when the language is another. */
+  saying(write) {
+    this.sayings.push(write);
+    write();
+  }
+
+  sayAgain() {
+    for (const write of this.sayings) write();
+    this.log.querySelector(":scope > p")?.remove(); // the hint comes again with what is offered
   }
 
   /** Offers what can do what is to be done; keeps what was chosen, as long as it is there. */
@@ -154,7 +177,9 @@ class Column {
     for (const hint of this.log.querySelectorAll(":scope > p")) hint.remove();
     const turn = made("div", `turn ${kind}`);
     const parts = { turn, text: made("div", "text", text), facts: made("div", "facts") };
-    turn.append(made("div", "who", who), parts.text, parts.facts);
+    const named = made("div", "who");
+    this.saying(() => { named.textContent = who(); });
+    turn.append(named, parts.text, parts.facts);
     this.log.append(turn);
     this.follow(true);
     return parts;
@@ -168,27 +193,33 @@ class Column {
 
   async ask(text, second, signal) {
     const model = this.model;
-    this.turn(say("you"), "mine", second ? `${text}\n${second}` : text);
-    const answer = this.turn(model, "answer waiting", "");
+    this.turn(() => say("you"), "mine", second ? `${text}\n${second}` : text);
+    const answer = this.turn(() => model, "answer waiting", "");
     try {
       if (state.mode === "chat") await this.chat(model, text, answer, signal);
       else await this.classify(model, text, second, answer, signal);
     } catch (error) {
-      if (error.name === "AbortError") answer.facts.textContent = say("(stopped)");
-      else answer.turn.append(made("p", "problem", await this.why(model, error)));
+      if (error.name === "AbortError") this.saying(() => { answer.facts.textContent = say("(stopped)"); });
+      else {
+        const problem = made("p", "problem"), why = await this.why(model, error);
+        this.saying(() => { problem.textContent = why(); });
+        answer.turn.append(problem);
+      }
     }
     answer.turn.classList.remove("waiting");
     this.follow();
   }
 
+  /** Returns what says why there is no answer. */
   async why(model, error) {
     if (error.status === 401) await look();
-    if (error.status !== 400 || error.param !== "model") return error.message;
+    if (error.phrase) return () => say(error.phrase);
+    if (error.status !== 400 || error.param !== "model") return () => error.message;
     await look(); // what it is for may be known only now
     const does = state.models.find((one) => one.id === model);
-    if (state.mode === "chat" && does?.writes === false) return say("{name} labels texts; choose Classify above.", { name: model });
-    if (state.mode === "labels" && does?.writes && !does.classifies) return say("{name} writes; choose Chat above.", { name: model });
-    return error.message;
+    if (state.mode === "chat" && does?.writes === false) return () => say("{name} labels texts; choose Classify above.", { name: model });
+    if (state.mode === "labels" && does?.writes && !does.classifies) return () => say("{name} writes; choose Chat above.", { name: model });
+    return () => error.message;
   }
 
   async chat(model, text, answer, signal) {
@@ -217,23 +248,28 @@ class Column {
       // What was stopped is a part of the conversation; what nothing came of is not.
       if (whole) this.turns = [...messages, { role: "assistant", content: whole }];
     }
-    if (!whole) answer.text.textContent = say("(no answer)");
+    if (!whole) this.saying(() => { answer.text.textContent = say("(no answer)"); });
     // Of the whole time that a person waited: pieces may come several at once, and the time between them says little.
     const count = used.completion_tokens, rate = count / (performance.now() - began) * 1000;
-    const facts = [say("{rate} tokens/s", { rate: number(rate, 1) }), say(count === 1 ? "{count} token" : "{count} tokens", { count: number(count) })];
-    if (first !== null) facts.push(say("first after {seconds} s", { seconds: number((first - began) / 1000, 2) }));
-    if (finish === "length") facts.push(say("cut off at the limit"));
-    answer.facts.textContent = facts.join(" · ");
+    this.saying(() => {
+      const facts = [say("{rate} tokens/s", { rate: number(rate, 1) }), say(count === 1 ? "{count} token" : "{count} tokens", { count: number(count) })];
+      if (first !== null) facts.push(say("first after {seconds} s", { seconds: number((first - began) / 1000, 2) }));
+      if (finish === "length") facts.push(say("cut off at the limit"));
+      answer.facts.textContent = facts.join(" · ");
+    });
   }
 
   async classify(model, text, second, answer, signal) {
     const began = performance.now();
     const body = { model, input: text, ...(second && { pairs: second }) };
     const found = await (await request("v1/classify", body, signal)).json();
-    answer.text.replaceChildren(...drawn(found.data[0]));
-    const facts = [say("{count} ms", { count: number(performance.now() - began) }), say(found.usage.total_tokens === 1 ? "{count} token" : "{count} tokens", { count: number(found.usage.total_tokens) })];
-    if (found.cut) facts.push(say("the text was too long and was cut"));
-    answer.facts.textContent = facts.join(" · ");
+    const took = performance.now() - began, read = found.usage.total_tokens;
+    this.saying(() => {
+      answer.text.replaceChildren(...drawn(found.data[0]));
+      const facts = [say("{count} ms", { count: number(took) }), say(read === 1 ? "{count} token" : "{count} tokens", { count: number(read) })];
+      if (found.cut) facts.push(say("the text was too long and was cut"));
+      answer.facts.textContent = facts.join(" · ");
+    });
   }
 }
 
@@ -258,8 +294,8 @@ function arrange() {
   columns[1].log.hidden = !columns[1].model;
   document.querySelector("main").classList.toggle("one", columns[1].log.hidden);
   byId("send").disabled = !models.length;
-  if (!models.length && state.models.length) trouble(isChat ? say("Nobody here can chat: the base and its adapters do not write.") : say("No adapter here labels texts."));
-  else if (state.models.length) trouble("");
+  if (!models.length && state.models.length) trouble(() => isChat ? say("Nobody here can chat: the base and its adapters do not write.") : say("No adapter here labels texts."));
+  else if (state.models.length) trouble(() => "");
 }
 
 async function ask() {
