@@ -1,6 +1,7 @@
 """Labels by group, length and language, as `afina data inspect` counts them before anything is trained."""
 
 import json
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from afina.corpus.balance import Balance
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import balance_lines, inspection_page
+from afina.data.files.tables import read_table
 from afina.errors import UsageError
 from afina.words.language import Words
 from commands import afina as run_afina
@@ -37,7 +39,7 @@ def test_labels_that_differ_by_group_are_told(uneven: Path) -> None:
     assert gender.p_value == pytest.approx(chi2.sf(statistic, 1))
     assert (religion.p_value, religion.too_small) == (None, ("muslims",))
     (first, second) = balance_lines(inspection, Words("pt"))
-    assert first[0] and first[1].startswith("gender: os rótulos diferem por grupo (p < 0,001): women (41): bad 73%")
+    assert first[0] and first[1].startswith("gender: os rótulos diferem por grupo (p < 0,001): women (41): 'bad' 73%")
     assert second == (False, "grupos com menos de 30 linhas, não comparados: religion: muslims")
 
 
@@ -79,6 +81,30 @@ def test_a_column_with_holes_has_the_groups_of_one_without_and_the_holes_are_non
         team = float("nan") if row < 10 else float(row % 2)
         balance.add(f"the {row}th lamp", "bad" if row % 3 else "good", 3, "en", {"team": team})
     assert {name: sum(own.values()) for name, own in balance.by_group()[0].counts.items()} == {"0": 35, "1": 35}
+
+
+def test_labels_to_look_at_again_and_leaked_rows_stand_on_the_page(shared: Path, tmp_path: Path) -> None:
+    """Labels may be numbers, or written as marks of a terminal's colours."""
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    names = {0: "[/b]", 1: "1", 2: "<b>", 3: "[red]"}
+    table = read_table(shared / "data" / "ag_news" / "train.parquet", [])
+    texts = table["text"].to_pylist()[:1500]
+    labels = [names[(label + (row < 200)) % 4] for row, label in enumerate(table["label"].to_pylist()[:1500])]
+    parquet.write_table(arrow.table({"text": texts, "label": labels}), tmp_path / "a.parquet")
+    parquet.write_table(arrow.table({"text": texts[:120]}), tmp_path / "b.parquet")
+    shown = run_afina("data", "inspect", tmp_path / "a.parquet", "--test", tmp_path / "b.parquet", "--json",
+                      tmp_path / "a.json", "--html", tmp_path / "a.html")  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "'[/b]' " in shown.stdout and "'[red]' " in shown.stdout
+    figures, page = json.loads((tmp_path / "a.json").read_text()), (tmp_path / "a.html").read_text()
+    assert len(figures["noise"]["rows"]) == figures["noise"]["doubted"] > 50
+    assert len(figures["leaks"]["rows"]) == figures["leaks"]["exact"] == 120
+    for row in (*figures["noise"]["rows"][:50], *figures["leaks"]["rows"][:50]):
+        assert escape(row["text"]) in page
+    assert f"50 of {figures['noise']['doubted']}; the file of --json lists more" in page and "50 of 120" in page
+    assert "'0' " not in shown.stdout and "<b> " not in page
 
 
 @pytest.mark.parametrize(("columns", "why"), [

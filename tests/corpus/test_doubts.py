@@ -9,8 +9,9 @@ import pytest
 from afina.corpus.examined import ExaminedRows, RowExamination, examine
 from afina.corpus.inspect import inspect_file
 from afina.corpus.inspect_page import doubt_lines, inspection_page
-from afina.corpus.label_noise import LabelNoiseSearch, confident
+from afina.corpus.label_noise import LabelNoise, LabelNoiseSearch, confident
 from afina.corpus.near_duplicates import most_alike, signature, similar
+from afina.corpus.told import noise_lines
 from afina.data.files.tables import read_table
 from afina.errors import UsageError
 from afina.words.language import Words
@@ -38,7 +39,7 @@ def doubted(texts: list[str], labels: list[str]) -> np.ndarray:
 
 def test_planted_flips_are_found(news: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     """One label in ten is another: of what is doubted more than half was flipped, and a third of the flips is among it."""
-    monkeypatch.setattr("afina.corpus.label_noise._EXAMPLES", 10_000)
+    monkeypatch.setattr("afina.corpus.label_noise._KEPT", 10_000)
     texts, labels = news
     random = np.random.default_rng(0)
     flipped = random.random(len(labels)) < 0.1
@@ -80,6 +81,12 @@ def test_doubts_are_those_of_cleanlab() -> None:
     thresholds = np.array([probabilities[labels == k, k].mean() for k in range(4)])
     same = (probabilities.argmax(axis=1) == counted) | ~(probabilities >= thresholds).any(axis=1)
     assert {*np.flatnonzero(is_doubted & same)} == {*theirs} & {*np.flatnonzero(same)} and same.mean() > 0.97
+
+
+def test_how_far_a_list_is_to_be_believed_is_said_by_how_many_labels_words_give() -> None:
+    for accuracy, why in ((0.88, "so that some are"), (0.39, "so that most are")):
+        (_, line), *_ = noise_lines(LabelNoise(9842, 1780, accuracy, 0.34), Words())
+        assert why in line
 
 
 def test_labels_are_not_doubted_where_words_do_not_tell_them(news: tuple[list[str], list[str]]) -> None:

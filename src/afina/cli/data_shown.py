@@ -1,6 +1,6 @@
 """Print the answers of `afina data`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,20 +39,23 @@ def show_files(console: "Console", out: Path, rejects: Path | None, words: "Word
 
 def show_inspection(console: "Console", inspection: Any, words: "Words") -> None:
     """Print what a file holds (`afina.corpus.inspect.Inspection`)."""
-    from afina.corpus.inspect_page import COLUMNS, balance_lines, doubt_lines, findings, kind_of, unit_of
+    from rich.text import Text
+
+    from afina.corpus.inspect_page import COLUMNS, balance_lines, findings, kind_of, unit_of
+    from afina.corpus.told import doubted_rows, leak_lines, leaked_rows, noise_lines
 
     rows = words.counted(inspection.rows, "{count} row", "{count} rows")
     forms = ", ".join(words.note(form) for form in inspection.forms)
-    console.print(f"[bold]{rows}[/bold]: {kind_of(inspection, words)} ({forms})", highlight=False)
+    console.print(Text.assemble((rows, "bold"), f": {kind_of(inspection, words)} ({forms})"), highlight=False)
     table = table_of(unit_of(inspection, words), *map(words, COLUMNS))
     for name, each in inspection.lengths.items():
         figures = (each.median, each.p95, each.longest, each.total)
         table.add_row(words(name), words.number(each.mean, 1), *map(words.number, figures))
     console.print(table)
     for warn, line in findings(inspection, words):
-        console.print(f"  {line}", style="yellow" if warn else "", highlight=False)
+        console.print(f"  {line}", style="yellow" if warn else "", highlight=False, markup=False)
     for problem, count in list(inspection.problems.items())[:3]:
-        console.print(f"    {words.number(count)}: {words.note(problem)}", style="dim", highlight=False)
+        console.print(f"    {words.number(count)}: {words.note(problem)}", style="dim", highlight=False, markup=False)
     for name, counts in (
         ("languages", inspection.languages),
         ("labels", inspection.labels),
@@ -60,26 +63,33 @@ def show_inspection(console: "Console", inspection: Any, words: "Words") -> None
         ("personal data", inspection.personal),
     ):
         if counts:
-            console.print(f"{words(name)}: {_listed(counts, words)}", highlight=False)
-    for warn, line in (*doubt_lines(inspection, words), *balance_lines(inspection, words)):
-        console.print(f"  {line}", style="yellow" if warn else "", highlight=False, markup=False)
-    shown = []
-    if inspection.noise is not None and inspection.noise.is_told:
-        shown += [f"{row.place}: {row.label} → {row.suggested}: {row.text}" for row in inspection.noise.rows[:_SHOWN]]
-    for row in inspection.leaks.rows[:_SHOWN] if inspection.leaks is not None else ():
-        shown.append(f"{row.test} = {row.train} ({words.number(row.similarity, 2)}): {row.text}")
-    for line in shown:
-        console.print(f"    {line}", style="dim", highlight=False, markup=False)
+            listed = _listed(counts, words, quoted=name in ("labels", "words by tag"))
+            console.print(f"{words(name)}: {listed}", highlight=False, markup=False)
+
+    def say(lines: Iterable[tuple[bool, str]]) -> None:
+        for warn, line in lines:
+            console.print(f"  {line}", style="yellow" if warn else "", highlight=False, markup=False)
+
+    # The rows beneath what is said of them.
+    say(leak_lines(inspection.leaks, words))
+    for test, train, similarity, text in leaked_rows(inspection.leaks, words, _SHOWN)[1:]:
+        console.print(f"    {test} = {train} ({similarity}): {text}", style="dim", highlight=False, markup=False)
+    say(noise_lines(inspection.noise, words))
+    for place, label, suggested, probability, text in doubted_rows(inspection.noise, words, _SHOWN)[1:]:
+        line = f"    {place}: '{label}' → '{suggested}' ({probability}): {text}"
+        console.print(line, style="dim", highlight=False, markup=False)
+    say(balance_lines(inspection, words))
 
 
 _SHOWN = 3
 """Rows that are shown of doubted labels, and of leaked test rows; the page and the JSON have more."""
 
 
-def _listed(counts: Mapping[str, int], words: "Words", most: int = 8) -> str:
-    total = sum(counts.values())
+def _listed(counts: Mapping[str, int], words: "Words", most: int = 8, *, quoted: bool = False) -> str:
+    # Of labels that are numbers it is to be told which number is which.
+    total, mark = sum(counts.values()), "'" if quoted else ""
     shown = [
-        f"{name} {words.number(count)} ({words.number(100 * count / total)}%)"
+        f"{mark}{name}{mark} {words.number(count)} ({words.number(100 * count / total)}%)"
         for name, count in list(counts.items())[:most]
         # Eight, and a count of the others: a data set may have hundreds of labels.
     ]

@@ -1,11 +1,11 @@
 """Show what a file holds, as one self-contained HTML page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from afina.corpus.inspect import Inspection, Lengths
-from afina.corpus.told import leak_lines, lines_by_group, noise_lines
+from afina.corpus.told import doubted_rows, leak_lines, leaked_rows, lines_by_group, noise_lines
 from afina.words.language import Words
 
 __all__ = ["COLUMNS", "balance_lines", "doubt_lines", "findings", "inspection_page", "kind_of", "unit_of"]
@@ -21,10 +21,13 @@ table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:t
 td,th{padding:3px 12px 3px 0;text-align:right;border-bottom:1px solid var(--line);vertical-align:top}
 td:first-child,th:first-child{text-align:left;white-space:nowrap}th{color:var(--soft);font-weight:600}
 td.bar{width:60%;text-align:left}td.bar i{display:block;background:var(--bar);height:12px;border-radius:2px;min-width:1px;margin-top:5px}
+table.rows td,table.rows th{text-align:left}
 td.text{text-align:left;overflow-wrap:anywhere;white-space:pre-wrap}
 """
 
 
+_ROWS = 50
+"""Rows that are shown of doubted labels, and of leaked test rows."""
 COLUMNS = ("mean", "median", "95% up to", "longest", "in all")
 """Columns of the table of lengths."""
 
@@ -119,6 +122,11 @@ def inspection_page(inspection: Inspection, words: Words) -> str:
     if lines := doubt_lines(inspection, words):
         listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(line)}</li>" for warn, line in lines)
         parts.append(f"<h2>{escape(words('Test rows and labels'))}</h2><ul>{listed}</ul>")
+        leaks, noise = inspection.leaks, inspection.noise
+        every = 0 if leaks is None else leaks.exact + leaks.near
+        parts.append(_shown("Test rows among the train rows", leaked_rows(leaks, words, _ROWS), every, words))
+        every = 0 if noise is None else noise.doubted
+        parts.append(_shown("Labels to look at again", doubted_rows(noise, words, _ROWS), every, words))
     if lines := balance_lines(inspection, words):
         listed = "".join(f"<li{' class=warn' if warn else ''}>{escape(line)}</li>" for warn, line in lines)
         limits = words(
@@ -137,6 +145,24 @@ def inspection_page(inspection: Inspection, words: Words) -> str:
         f'initial-scale=1"><title>{escape(Path(inspection.path).name)}</title><style>{_STYLE}</style></head>'
         f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
+
+
+def _shown(title: str, cells: Sequence[Sequence[str]], every: int, words: Words) -> str:
+    """Return a table of rows with what they say last, and how many of all it has; nothing without rows."""
+    if not cells:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in cells[0])
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[:-1])
+        + f"<td class=text>{escape(row[-1])}</td></tr>"
+        for row in cells[1:]
+    )
+    more = ""
+    if every > len(cells) - 1:
+        count = {"some": words.number(len(cells) - 1), "of": words.number(every)}
+        more = f"<p class=soft>{escape(words('{some} of {of}; the file of --json lists more', **count))}</p>"
+    return f"<h3>{escape(words(title))}</h3><table class=rows><tr>{head}</tr>{body}</table>{more}"
 
 
 def _noted(counts: Mapping[str, int], words: Words) -> dict[str, int]:

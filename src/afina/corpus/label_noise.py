@@ -33,7 +33,8 @@ _FOLDS = 5
 _FEWEST = 100
 """Rows below which thresholds are too rough to doubt any label by."""
 _RULED_OUT, _MOST_LIKELY = 0.2, 0.5
-_EXAMPLES = 10
+_KEPT = 1_000
+"""Doubted rows that are listed, the surest of them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LabelNoise:
     swaps: list[tuple[str, str, int]] = field(default_factory=list)
     """Label, suggested label and rows, the most frequent first."""
     rows: list[NoisyRow] = field(default_factory=list)
-    """The surest of them."""
+    """The surest of them, a thousand at most."""
 
     @property
     def is_told(self) -> bool:
@@ -134,7 +135,7 @@ class LabelNoiseSearch:
             rows=[
                 NoisyRow(self._places[taken[row]], names[labels[row]], names[suggested[row]], float(sure[row]),
                          self._texts[taken[row]])
-                for row in order[:_EXAMPLES]
+                for row in order[:_KEPT]
             ],
         )  # fmt: skip
 

@@ -18,7 +18,8 @@ _MOST_TRAIN, _MOST_TEST = 200_000, 20_000
 """Rows that are looked at for near-duplicates; equal ones are looked for among all."""
 _LETTERS = 5_000
 """Letters of a text that are compared: of a long one its beginning tells."""
-_EXAMPLES = 5
+_KEPT = 1_000
+"""Rows of each kind that are listed."""
 _SHOWN = 160
 
 
@@ -48,7 +49,7 @@ class Leaks:
     looked_near: int
     """Test rows that were looked at for near ones."""
     rows: list[LeakedRow] = field(default_factory=list)
-    """A few of them, equal ones first."""
+    """The first thousand equal ones, then a thousand near ones, the nearest first."""
 
     @property
     def share(self) -> float:
@@ -98,7 +99,7 @@ class TrainMarks:
 
         rows = [
             LeakedRow(test(row), train(int(order[places[row]])), 1.0, shown(texts[row]))
-            for row in np.flatnonzero(equal)[:_EXAMPLES].tolist()
+            for row in np.flatnonzero(equal)[:_KEPT].tolist()
         ]
         others = np.flatnonzero(~equal)
         others = others[:: max(1, -(-len(others) // _MOST_TEST))]
@@ -111,7 +112,7 @@ class TrainMarks:
         rows_of = others.tolist()
         rows += [
             LeakedRow(test(rows_of[i]), train(self._numbers[near[i]]), float(alike[i]), shown(texts[rows_of[i]]))
-            for i in sorted(alike_rows.tolist(), key=lambda i: -alike[i])[:_EXAMPLES]
+            for i in sorted(alike_rows.tolist(), key=lambda i: -alike[i])[:_KEPT]
         ]
         looked = int(equal.sum()) + len(others)
         return Leaks(len(known), len(texts), int(equal.sum()), len(alike_rows), similarity, looked, rows)

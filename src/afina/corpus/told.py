@@ -7,11 +7,13 @@ from afina.corpus.label_noise import LabelNoise
 from afina.corpus.leaks import Leaks
 from afina.words.language import Words
 
-__all__ = ["leak_lines", "lines_by_group", "noise_lines"]
+__all__ = ["doubted_rows", "leak_lines", "leaked_rows", "lines_by_group", "noise_lines"]
 
 _SHOWN_LABELS = 6
 """Labels whose shares are told of each group."""
 _SHOWN_SWAPS = 3
+_GOOD = 0.6
+"""Share of labels that words alone give, below which what they doubt is mostly their own mistake."""
 
 
 def lines_by_group(groups: Iterable[AxisBalance], labels: Sequence[str], words: Words) -> list[tuple[bool, str]]:
@@ -24,7 +26,7 @@ def lines_by_group(groups: Iterable[AxisBalance], labels: Sequence[str], words: 
                 continue
             total = sum(counts.values())
             shares = ", ".join(
-                f"{label} {words.number(100 * counts.get(label, 0) / total)}%" for label in labels[:_SHOWN_LABELS]
+                f"'{label}' {words.number(100 * counts.get(label, 0) / total)}%" for label in labels[:_SHOWN_LABELS]
             )
             parts.append(f"{group} ({words.number(total)}): {shares}")
         if axis.p_value is None:
@@ -60,12 +62,15 @@ def noise_lines(noise: LabelNoise | None, words: Words) -> list[tuple[bool, str]
     share = words.number(100 * noise.doubted / noise.looked, 1)
     line = words(
         "labels to look at again: {count} of {rows} ({share}%), of which words alone are sure of another; they give "
-        "{accuracy}% of the labels, so that some are the words' mistakes",
+        "{accuracy}% of the labels, so that some are the words' mistakes"
+        if noise.accuracy >= _GOOD
+        else "labels to look at again: {count} of {rows} ({share}%), of which words alone are sure of another; they give no "
+        "more than {accuracy}% of the labels, so that most are the words' mistakes, unless very many labels are wrong",
         count=words.number(noise.doubted), rows=words.number(noise.looked), share=share, accuracy=accuracy,
     )  # fmt: skip
     if noise.swaps:
         swaps = ", ".join(
-            f"{given} → {other} {words.number(rows)}" for given, other, rows in noise.swaps[:_SHOWN_SWAPS]
+            f"'{given}' → '{other}' {words.number(rows)}" for given, other, rows in noise.swaps[:_SHOWN_SWAPS]
         )
         line += f": {swaps}"
     # Some stand out of any rows: a list to look at, and no alarm.
@@ -89,3 +94,25 @@ def leak_lines(leaks: Leaks | None, words: Words) -> list[tuple[bool, str]]:
         looked=words.number(leaks.looked_near), similarity=similarity,
     )  # fmt: skip
     return [(True, line)]
+
+
+def doubted_rows(noise: LabelNoise | None, words: Words, most: int | None = None) -> list[list[str]]:
+    """Return a table of the labels to look at again, its head first, the surest first; nothing where none are told."""
+    if noise is None or not noise.is_told or not noise.rows:
+        return []
+    head = [words(name) for name in ("row", "label", "suggested", "probability", "text")]
+    return [
+        head,
+        *(
+            [row.place, row.label, row.suggested, words.number(row.probability, 2), row.text]
+            for row in noise.rows[:most]
+        ),
+    ]
+
+
+def leaked_rows(leaks: Leaks | None, words: Words, most: int | None = None) -> list[list[str]]:
+    """Return a table of the test rows that stand among the train rows, its head first; nothing where there are none."""
+    if leaks is None or not leaks.rows:
+        return []
+    head = [words(name) for name in ("test row", "train row", "similarity", "text")]
+    return [head, *([row.test, row.train, words.number(row.similarity, 2), row.text] for row in leaks.rows[:most])]

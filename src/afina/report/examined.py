@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from afina.corpus.examined import RowExamination
-from afina.corpus.told import leak_lines, lines_by_group, noise_lines
+from afina.corpus.told import doubted_rows, leak_lines, leaked_rows, lines_by_group, noise_lines
 from afina.report.tables import Table
 from afina.results.examined_data import read_examination
 from afina.results.material import Material
 from afina.words.language import Words
 
 __all__ = ["ExaminedSet", "data_lines", "data_tables", "examined_sets"]
+
+_SHOWN = 10
+"""Rows that a report shows of doubted labels, and of leaked test rows."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +66,22 @@ def data_tables(examined: ExaminedSet, words: Words) -> list[Table]:
         tables.append(
             Table(f"labels-{examined.slug}", f"{words('Train rows by label')}: {examined.name}", columns, rows, note)
         )
-    if examination.noise is not None and examination.noise.is_told and examination.noise.rows:
+    if doubted := doubted_rows(examination.noise, words, _SHOWN):
         tables.append(Table(
-            f"doubted-{examined.slug}", f"{words('Labels to look at again')}: {examined.name}",
-            [words("row"), words("label"), words("suggested"), words("probability"), words("text")],
-            [
-                [row.place, row.label, row.suggested, words.number(row.probability, 2), row.text]
-                for row in examination.noise.rows
-            ],
-            words("The surest first; words alone suggest, and a person decides."), words=5,
+            f"doubted-{examined.slug}", f"{words('Labels to look at again')}: {examined.name}", *_parted(doubted),
+            words("The surest first; words alone suggest, and a person decides. afina data inspect FILE --json lists more."),
+            words=5,
         ))  # fmt: skip
-    if examination.leaks.rows:
+    if leaked := leaked_rows(examination.leaks, words, _SHOWN):
         tables.append(Table(
-            f"leaked-{examined.slug}", f"{words('Test rows among the train rows')}: {examined.name}",
-            [words("test row"), words("train row"), words("similarity"), words("text")],
-            [[row.test, row.train, words.number(row.similarity, 2), row.text] for row in examination.leaks.rows], words=4,
+            f"leaked-{examined.slug}", f"{words('Test rows among the train rows')}: {examined.name}", *_parted(leaked),
+            words=4,
         ))  # fmt: skip
     return tables
+
+
+def _parted(cells: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    return cells[0], cells[1:]
 
 
 def _languages(languages: dict[str, int], words: Words, most: int = 4) -> str:
