@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from afina.explanation.faithful import check
 from afina.explanation.kinds.base import WantedAnswer, kind_of
 from afina.explanation.nested import CROWDED, EVEN, nested_points, nested_weights
 from afina.explanation.ways import integrated_gradients
-from afina.explanation.ways.base import WAYS
+from afina.explanation.ways.base import WAYS, Attributed
 from explained import TEXTS, saved_for
 from families import BOTH, DECODERS, TEXT
 
@@ -200,3 +201,30 @@ def test_deleting_what_decides_does_more_than_deleting_others(predictor: Any) ->
     assert turned.holds is False
     assert own.comprehensiveness > own.random_comprehensiveness
     assert own.sufficiency < own.random_sufficiency
+
+
+class FirstWordDecides:
+    """Stands for a model that scores a text by its first word alone."""
+
+    def __init__(self, texts: int) -> None:
+        self.questions = [SimpleNamespace(words=[0] * 10) for _ in range(texts)]
+        self.asked = 0
+
+    def scores(self, asked: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        self.asked += len(asked)
+        return np.array([float(staying[0]) for _, staying in asked])
+
+
+def test_an_interval_of_few_texts_is_over_the_draws_and_many_texts_have_fewer_draws_each() -> None:
+    """Two texts redrawn lie between each other whatever a third would say, and were told as a 95% interval over texts."""
+    widths = []
+    for count, draws in ((2, 10), (12, 9), (100, 2)):
+        asker: Any = FirstWordDecides(count)
+        made = check(asker, [Attributed(np.arange(10, 0, -1.0)) for _ in range(count)], 0)
+        assert asker.asked == count * (1 + 6 * (1 + draws))  # with all words; three shares, without them and alone
+        assert made is not None and made.holds
+        low, high = made.comprehensiveness_gain.low, made.comprehensiveness_gain.high
+        assert low is not None and high is not None
+        widths.append(high - low)
+    # A draw of the two takes both first words or none; the two texts themselves are alike.
+    assert widths[0] > 0.4 > widths[1]

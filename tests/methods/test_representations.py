@@ -161,14 +161,17 @@ def test_a_dictionary_as_a_spreadsheet_with_decimal_commas_saves_it(tmp_path: Pa
 
 
 def test_a_dictionary_of_ones_own_in_a_study(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("nice: [good, great]\nugly: [bad, late]\n")
+    (tmp_path / "own.yaml").write_text("nice: [good, great]\nugly: [bad, late]\nfar: [zanzibar]\n")
     chosen: dict[str, Any] = {"features": {"representation": "words", "lexicon": str(tmp_path / "own.yaml")}}
     seen: list[Any] = []
     study = Study(tmp_path / "out", **settings(family_folder, csv_folder, methods=[chosen]))
     (result,) = study.run(lambda event: seen.extend(event["remarks"]) if event["kind"] == "remarks" else None)
     assert result["test_metric"] > 0.8
-    assert result["trainable_parameters"] == 2 * 3 + 2  # two classes; two categories and the length
-    assert any("4 entries in 2 categories" in remark for remark in seen)
+    assert result["trainable_parameters"] == 2 * 4 + 2  # two classes; three categories and the length
+    assert any("5 entries in 3 categories" in remark for remark in seen)
+    assert any("no word of 1 of its 3 categories stands in the train texts: far" in remark for remark in seen)
+    # Words alone have no base to be recognised by.
+    assert afina.load(study.directory / str(result["adapter"])).notes == ()
     gone = {"features": {"representation": "words", "lexicon": str(tmp_path / "gone.yaml")}}
     with pytest.raises(UsageError, match="cannot be read"):
         Study(tmp_path / "other", **settings(family_folder, csv_folder, methods=[gone])).run()

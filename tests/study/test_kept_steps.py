@@ -11,8 +11,9 @@ import torch
 import afina
 from afina.adapters.adapter import read_tensors
 from afina.errors import UsageError
-from afina.report.moved_page import short_names
+from afina.report.moved_page import moved_rows, short_names
 from afina.study.study import Study
+from afina.words.language import Words
 from commands import afina as command
 from commands import refused
 from studies import settings
@@ -24,7 +25,7 @@ Loader = Callable[..., Path]
 def study(family_folder: Loader, csv_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept") / "out"
     rank = {"rank": 2, "start_rank": 4, "interval": 1}
-    methods = ["lora", {"adalora": rank}, "houlsby", "full"]
+    methods = ["lora", {"adalora": rank}, "houlsby", "full", "features"]
     own = settings(family_folder, csv_folder, methods=methods, epochs=2, keep_checkpoints=4, cohort="off")
     results = Study(folder, **own).run()
     assert all(result["status"] == "ok" for result in results), [result["error"] for result in results]
@@ -94,14 +95,21 @@ def test_methods_without_an_equal_layer_and_whole_models(study: Path, tmp_path: 
 def test_places_are_told_apart_in_a_narrow_terminal(study: Path) -> None:
     names = [f"encoder.layer.{layer}.attention.self.{name}" for layer in (0, 1) for name in ("query", "value")]
     assert short_names([*names, "head"]) == ["0.query", "0.value", "1.query", "1.value", "head"]
+    # Of IA3, whose places have names of other lengths: they all read alike where a terminal cut them.
+    mixed = [f"encoder.layer.{layer}.{name}" for layer in (0, 1) for name in ("self.key", "self.value", "dense")]
+    assert short_names([*mixed, "head"]) == ["0.key", "0.value", "0.dense", "1.key", "1.value", "1.dense", "head"]
     assert short_names(["a.b"]) == ["a.b"]
     assert short_names([]) == []
     shown = command("inspect", run_of(study, "lora")).stdout
     assert {"0.query", "1.value"} <= set(shown.split())
+    assert (
+        moved_rows(afina.inspect_run(run_of(study, "lora")), Words())[0][-1] == "cosine at step 10"
+    )  # of 0, 5, 10, 15, 20
 
 
 def test_folders_without_steps_are_one_sentence(study: Path, family_folder: Loader, tmp_path: Path) -> None:
     refused(command("inspect", tmp_path), "kept no steps", "keep_checkpoints")
+    refused(command("inspect", run_of(study, "features")), "features is fitted at once, and takes none")
     with pytest.raises(UsageError, match="kept no steps"):
         afina.inspect_run(study)
     broken = tmp_path / "run" / "checkpoints"

@@ -39,6 +39,7 @@ WRITTEN_OUT = (
     *(f"mitigation/{name}.py" for name in ("balance", "reweigh", "swap", "thresholds")),
     "audit/bias/material.py",
     "data/labels/given.py",
+    "methods/representations/words.py",
     "audit/kinds/bias.py",
     "audit/kinds/leak.py",
     "audit/leak.py",

@@ -18,7 +18,11 @@ from afina.measure.bootstrap import Estimate, estimates, mean_of
 __all__ = ["Faithfulness", "check"]
 
 _SHARES = (0.1, 0.2, 0.5)
-_DRAWS = 10
+_DRAWS, _FEWEST_DRAWS = 10, 2
+_OVER_TEXTS = 10
+"""Texts from which on an interval is over texts: two redrawn lie between each other, which says nothing of a third."""
+_ASKED = 100
+"""Draws over all texts from which fewer are taken of each: that texts differ is then what makes an interval wide."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Faithfulness:
     random_comprehensiveness: float
     random_sufficiency: float
     comprehensiveness_gain: Estimate
-    """Comprehensiveness less the drawn words'; with its interval over texts, or over draws where there is one text."""
+    """Comprehensiveness less the drawn words'; with its interval over texts, or over draws where there are few."""
     sufficiency_gain: Estimate
     """The drawn words' sufficiency less the values'."""
     texts: int
@@ -53,12 +57,12 @@ def check(asker: Asker, attributed: Sequence[Attributed], seed: int) -> Faithful
     chosen = [number for number, question in enumerate(asker.questions) if len(question.words) > 1]
     if not chosen:
         return None
-    asked: list[tuple[int, np.ndarray]] = []
+    asked, draws = list[tuple[int, np.ndarray]](), max(_FEWEST_DRAWS, min(_DRAWS, -(-_ASKED // len(chosen))))
     for number in chosen:
         values = attributed[number].values
         random = np.random.default_rng([seed, number])
         # By the value itself and not by its size: what spoke against the answer is none of its reasons.
-        orders = [np.argsort(-values, kind="stable"), *(random.permutation(len(values)) for _ in range(_DRAWS))]
+        orders = [np.argsort(-values, kind="stable"), *(random.permutation(len(values)) for _ in range(draws))]
         asked.append((number, np.ones(len(values), dtype=bool)))
         for order in orders:
             for share in _SHARES:
@@ -67,7 +71,7 @@ def check(asker: Asker, attributed: Sequence[Attributed], seed: int) -> Faithful
                 asked += [(number, ~top), (number, top)]
     scores = asker.scores(asked).reshape(len(chosen), -1)
     # (texts, orders, shares, without or alone)
-    falls = scores[:, :1, None, None] - scores[:, 1:].reshape(len(chosen), 1 + _DRAWS, len(_SHARES), 2)
+    falls = scores[:, :1, None, None] - scores[:, 1:].reshape(len(chosen), 1 + draws, len(_SHARES), 2)
     each = falls.mean(axis=2)
     (without, alone), (drawn_without, drawn_alone) = np.moveaxis(each[:, 0], 1, 0), np.moveaxis(each[:, 1:], 2, 0)
     return Faithfulness(
@@ -77,9 +81,9 @@ def check(asker: Asker, attributed: Sequence[Attributed], seed: int) -> Faithful
 
 
 def _estimate(gains: np.ndarray, seed: int) -> Estimate:
-    """Return the mean of gains (texts, draws), with its interval over texts; of one text, over its draws."""
-    if len(gains) == 1:
-        low, high = np.quantile(gains[0], [0.025, 0.975])
+    """Return the mean of gains (texts, draws), with its interval over texts; of few texts, over the draws of these."""
+    if len(gains) < _OVER_TEXTS:
+        low, high = np.quantile(gains.mean(axis=0), [0.025, 0.975])
         return Estimate(float(gains.mean()), float(low), float(high))
     (estimate,), _ = estimates([mean_of("gain", gains.mean(axis=1))], seed=seed)
     return estimate

@@ -139,9 +139,10 @@ def explain_runs(
     chosen = [result for result in texts if settings.run in (None, result.run)]
     if settings.run is None:
         first: dict[tuple[str, str, str], Result] = {}
-        for result in chosen:
+        # Results stand in the order in which runs ended, which a cohort's or several machines' may be any.
+        for result in sorted(chosen, key=lambda each: each.seed):
             first.setdefault((result.model, result.dataset, result.method_label), result)
-        chosen = list(first.values())
+        chosen = [result for result in chosen if result in first.values()]
     if not chosen:
         raise UsageError(f"{folder} has no finished run of a classifier; --global tells what decides classes.")
     data: dict[str, TextDataset] = {}

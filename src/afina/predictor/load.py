@@ -191,7 +191,8 @@ def _check_base(
 
     Returns a note where it cannot be told: adapters of before kept nothing of their base, and PEFT's files never do.
     """
-    if record.facts.get("has_base"):
+    # Nor is there a base to recognise of what learned from words alone.
+    if record.facts.get("has_base") or not record.make_method().reads_model:
         return None
     known = record.facts.get("base")
     if known is None:

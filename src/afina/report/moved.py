@@ -82,6 +82,10 @@ def read_moved(folder: Path) -> Moved:
     from afina.train.checkpoint import read_checkpoint
 
     files = sorted((folder / CHECKPOINTS).glob("step-*.safetensors"))
+    if len(files) < 2 and (folder / "adapter" / "afina.json").is_file():
+        fitted = read_record(folder / "adapter").make_method()
+        if fitted.gradient_free:
+            raise UsageError(f"{folder} kept no steps: {fitted.name} is fitted at once, and takes none.")
     if len(files) < 2:
         raise UsageError(
             f"{folder} kept no steps ({CHECKPOINTS}/ has {len(files)}): it should be a run's folder, STUDY/runs/RUN, of a "

@@ -57,25 +57,33 @@ def moved_page(moved: Moved, language: str = "en") -> str:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Leave out of dotted names the parts that all have at one place; names of another number of parts stay whole."""
+    """Leave out of dotted names the parts that all begin with, and those that all of the usual length have at one place."""
     parts = [name.split(".") for name in names]
+    dotted = [own for own in parts if len(own) > 1]
+    # All but the last part may be left out, by which a name is told.
+    alike_at = [len({own[place] for own in dotted}) == 1 for place in range(min(map(len, dotted), default=1) - 1)]
+    begin = alike_at.index(False) if False in alike_at else len(alike_at)
+    parts = [own[begin:] if len(own) > 1 and len(dotted) > 1 else own for own in parts]
     most = Counter(map(len, parts)).most_common(1)[0][0] if parts else 0
     alike = [own for own in parts if len(own) == most]
     differ = [len({own[place] for own in alike}) > 1 for place in range(most)]
     if not any(differ):
         return list(names)
     return [
-        ".".join(part for part, differs in zip(own, differ, strict=True) if differs) if len(own) == most else name
-        for name, own in zip(names, parts, strict=True)
+        ".".join(part for part, differs in zip(own, differ, strict=True) if differs)
+        if len(own) == most
+        else ".".join(own)
+        for own in parts
     ]
 
 
 def moved_rows(moved: Moved, words: Words) -> list[tuple[str, ...]]:
     """Return a table of the last step, a row a place, its head first."""
-    head = ("place", "size of the change", "share, %", "largest singular value", "rank", "gradient", "cosine halfway")
-    rows = [tuple(map(words, head))]
+    head = ("place", "size of the change", "share, %", "largest singular value", "rank", "gradient")
+    halfway = min(range(len(moved.steps)), key=lambda number: abs(moved.steps[number] - moved.steps[-1] / 2))
+    rows = [(*map(words, head), words("cosine at step {step}", step=moved.steps[halfway]))]
     for place in moved.places:
-        last, middle = place.steps[-1], place.steps[len(place.steps) // 2]
+        last, middle = place.steps[-1], place.steps[halfway]
         rows.append((
             place.name, words.number(last.norm, 4), words.number(_times(last.share, 100), 2),
             words.number(last.singular[0] if last.singular else None, 4), "—" if last.rank is None else str(last.rank),

@@ -77,7 +77,7 @@ def _fitted_on_words(job: Job, method: Method, data: Data, started_at: str, send
     with MemoryMonitor("cpu", job.config.sample_seconds, baseline_bytes=current_resident_bytes()) as monitor:
         with monitor.phase("load"):
             tokenizer, _ = load_tokenizer(job.run.model, trust_remote_code=job.config.trust_remote_code)
-        measured = fit_words(job, method, tokenizer, data.task, data.splits, monitor)
+        measured = fit_words(job, method, tokenizer, data.task, data.splits, monitor, send)
     result = Result.made(
         _describe(job, "cpu", data.splits), measured, monitor.report(), measured="solo", cohort_size=1,
         started_at=started_at,

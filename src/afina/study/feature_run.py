@@ -28,7 +28,7 @@ from afina.methods.classical import FittedMethod
 from afina.ops.waiting import share_cores
 from afina.results.predictions import write_predictions
 from afina.results.result import Epoch, Result
-from afina.study.events import Embed, Observer, Remade
+from afina.study.events import Embed, Observer, Remade, Remarks
 from afina.study.job import Job
 from afina.study.kept_reference import keep_reference, rows_with_vectors
 from afina.tasks.base import Task
@@ -75,7 +75,13 @@ def fit_features(
 
 
 def fit_words(
-    job: Job, method: Method, tokenizer: Any, task: Task, splits: Mapping[str, Tokens], monitor: MemoryMonitor
+    job: Job,
+    method: Method,
+    tokenizer: Any,
+    task: Task,
+    splits: Mapping[str, Tokens],
+    monitor: MemoryMonitor,
+    send: Observer,
 ) -> Result:
     """Fit and evaluate on the words of texts; `train_seconds` holds their vectors and the fit."""
     assert isinstance(method, FittedMethod) and method.texts is not None
@@ -91,6 +97,8 @@ def fit_words(
         fitted = method.fit(vectors, labels, task.outputs, job.run.seed)
         seconds = perf_counter() - started
         energy.stop()
+    if words.notes:
+        send(Remarks(remarks=words.notes))
     with monitor.phase("evaluate"):
         logits = {"train": fitted.logits(vectors), "test": fitted.logits(words.vectors(texts["test"]))}
     texts_kept = {f"texts.{name}": torch.from_numpy(np.ascontiguousarray(own)) for name, own in words.arrays.items()}

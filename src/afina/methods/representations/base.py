@@ -37,6 +37,8 @@ class OfTexts(TextRepresentation, ABC):
         """Take the method's settings."""
         self.settings = settings
         self.arrays: dict[str, np.ndarray] = {}
+        self.notes: list[str] = []
+        """Sentences on what was found while learning, for whoever trains it."""
         self.parts = 1
 
     def fitted(self, texts: Texts, labels: np.ndarray, classes: int, seed: int) -> Self:

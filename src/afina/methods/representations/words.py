@@ -21,6 +21,7 @@ from afina.methods.representations.base import OfTexts, as_array, of_array, repr
 __all__ = ["LexiconWords", "induced"]
 
 _TELLING = 1.96
+_NAMED = 5
 _MOST = 200
 """Words that an induced category has at most: more are noise in a thousand rows, and nobody reads them."""
 
@@ -34,6 +35,8 @@ class LexiconWords(OfTexts):
     def learn(self, texts: Sequence[str], labels: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
         given = self.settings["lexicon"]
         entries = induced(texts, labels, classes) if given is None else _there(read_lexicon(Path(given)), texts, given)
+        if given is not None:
+            self.notes = _silent(Lexicon(entries), texts, given)
         if not any(entries.values()):
             raise UsageError(
                 "words: no word of the train rows tells one label from another; give a lexicon, or more rows."
@@ -59,6 +62,19 @@ def _there(lexicon: Lexicon, texts: Sequence[str], path: str) -> dict[str, list[
             "their language?"
         )
     return lexicon.entries
+
+
+def _silent(lexicon: Lexicon, texts: Sequence[str], path: str) -> list[str]:
+    """Name the categories that say nothing of the texts, as none of their words stands there."""
+    counts = np.array([lexicon.counts(plain_words(text)) for text in texts]).sum(axis=0)
+    silent = [name for name, count in zip(lexicon.categories, counts, strict=True) if not count]
+    if not silent:
+        return []
+    more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
+    return [
+        f"{path}: no word of {len(silent)} of its {len(counts)} categories stands in the train texts: "
+        f"{', '.join(silent[:_NAMED])}{more}"
+    ]
 
 
 def induced(texts: Sequence[str], labels: np.ndarray, classes: int) -> dict[str, list[str]]:
