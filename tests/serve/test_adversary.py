@@ -295,3 +295,28 @@ def test_a_page_of_another_site_reads_nothing_by_a_name_that_leads_here(
         ):  # fmt: skip
             found = client.get("/v1/models", headers=asked | {"host": host})
             assert found.status_code == (200 if here or key else 421), host
+
+
+def test_a_body_of_very_many_wrong_things_is_refused_at_the_first(
+    speaker: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Each was named by itself, for minutes and gigabytes, by the loop that answers everybody."""
+    save(speaker("llama"), tmp_path / "own", "lora", CHOICES)
+    count = 200_000
+    keys = "".join(f',"k{place}":1' for place in range(count))
+    bodies = [
+        ("/v1/chat/completions", "messages", "1"), ("/v1/chat/completions", "messages", '{"role":"user","content":"a"}'),
+        ("/v1/completions", "prompt", "-1"), ("/v1/completions", "prompt", "[]"), ("/v1/classify", "choices", "[1,2]"),
+        ("/v1/rerank", "documents", "1"), ("/predict", "inputs", '["a"]'), ("/embed", "inputs", "1"),
+    ]  # fmt: skip
+    with served(speaker("llama"), adapters=tmp_path) as (_, client):
+        assert client.post("/v1/completions", json={"model": "own", "prompt": "a", "max_tokens": 1}).status_code == 200
+        for path, key, item in [*bodies, ("/v1/classify", "", "")]:
+            more = f',"{key}":[{",".join([item] * count)}]' if key else keys
+            began = time.process_time()
+            found = client.post(
+                path, content=f'{{"model":"own"{more}}}'.encode(), headers={"content-type": "application/json"}
+            )
+            took = time.process_time() - began
+            assert found.status_code == 400 and len(found.text) < 500, found.text
+            assert took < 1, (path, item, took)  # it was 4 to 12

@@ -137,7 +137,7 @@ def test_what_loads_refuses(labels: httpx2.Client, tmp_path: Path) -> None:
 
 WRONG: list[tuple[str, str, str, dict[str, Any]]] = [
     ("/v1/classify", "input", "should be a valid string or a valid list, not 3", {"input": 3}),
-    ("/v1/classify", "input.1", "should be a valid string, not 3 (1 more is wrong)", {"input": ["x", 3, 4]}),
+    ("/v1/classify", "input.1", "should be a valid string, not 3", {"input": ["x", 3, 4]}),
     ("/v1/classify", "input", "should have at least 1 item, not []", {"input": []}),
     ("/v1/classify", "choices.1", 'should have at least 2 items, not ["c"]', {"choices": [["a", "b"], ["c"]]}),
     ("/v1/completions", "prompt.1", "should be a valid integer, not 'x'", {"prompt": [1, "x"]}),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from afina.generation.rows import Piece, Written
-from afina.serve.http.bodies import Text
+from afina.serve.http.bodies import Each, Text
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
@@ -38,8 +38,8 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | Annotated[list[_Part], Field(min_length=1)] | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    content: Text | Annotated[Each[_Part], Field(min_length=1)] | None = None
+    tool_calls: Each[dict[str, Any]] | None = None
     tool_call_id: str | None = None
 
     @model_validator(mode="before")
@@ -81,7 +81,7 @@ class _Format(BaseModel):
 class ChatBody(WritingBody):
     """Holds a conversation, and how its next turn is to be written."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[Each[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
@@ -105,6 +105,12 @@ class ChatCompletions(ServerEndpoint):
         most = body.max_completion_tokens or body.max_tokens or call.house.limits.answer
         log = (body.top_logprobs or 0) if body.logprobs else None
         messages, who = [message.plain() for message in body.messages], await who_writes(call, body)
+        # A turn has a token at least; to write very many out would keep other prompts waiting.
+        if len(messages) > (context := who[1].backbone.context):
+            what = (
+                f"There are {len(messages):,} messages, and the model takes {context:,} tokens; leave the oldest out."
+            )
+            raise wrong(what, "messages", "context_length_exceeded")
         ground = await grounded(call, *who, messages, most)
         replies: list[StreamedReply] = []
         if ground is None or ground.prompt is not None:

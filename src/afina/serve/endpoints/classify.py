@@ -7,7 +7,7 @@ from pydantic import Field
 from afina.predictor.chooser import Chooser
 from afina.predictor.predictor import Predictor
 from afina.serve.choosing import Question
-from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.bodies import MOST_ITEMS, Body, Each, Name, Text, Texts
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import Refusal, wrong
@@ -16,17 +16,17 @@ from afina.serve.readers import reads_labels
 __all__ = ["Classify", "labelling"]
 
 
-_Answers = Annotated[list[Text], Field(min_length=2, max_length=64)]
+_Answers = Annotated[Each[Text], Field(min_length=2, max_length=64)]
 
 
 class ClassifyBody(Body):
     """Holds texts to label."""
 
     model: Name
-    input: Text | Annotated[list[Text], Field(min_length=1)]
-    pairs: Text | list[Text] | None = None
+    input: Text | Texts
+    pairs: Text | Each[Text] | None = None
     """The second text of each, for adapters that learned pairs."""
-    choices: _Answers | Annotated[list[_Answers], Field(min_length=1)] | None = None
+    choices: _Answers | Annotated[Each[_Answers], Field(min_length=1, max_length=MOST_ITEMS)] | None = None
     """Each text's answers, or those of all, for adapters that choose and have no labels of their own."""
     at_least: Annotated[float, Field(ge=0, le=1)] | None = None
     """Below this probability a text has no label and is left to a person."""

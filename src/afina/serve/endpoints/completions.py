@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from afina.generation.rows import ChosenToken
-from afina.serve.http.bodies import Text
+from afina.serve.http.bodies import MOST_ITEMS, Each, Text, Texts
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.events import streamed
@@ -20,13 +20,13 @@ from afina.serve.reply import StreamedReply
 __all__ = ["Completions"]
 
 _Token = Annotated[int, Field(ge=0, le=1 << 31)]
-_Tokens = Annotated[list[_Token], Field(min_length=1)]
+_Tokens = Annotated[Each[_Token], Field(min_length=1)]
 
 
 class CompletionBody(WritingBody):
     """Holds prompts, and how what follows them is to be written."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1)] | _Tokens | Annotated[list[_Tokens], Field(min_length=1)]
+    prompt: Text | Texts | _Tokens | Annotated[Each[_Tokens], Field(min_length=1, max_length=MOST_ITEMS)]
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     echo: bool | None = None
     best_of: int | None = None

@@ -1,15 +1,14 @@
 """Make vectors of texts, by the base or an adapter, as OpenAI's clients ask for them; each has length 1."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from afina.adapters.format import Base
 from afina.predictor.predictor import Predictor
 from afina.serve.encoders import outputs_of
-from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.bodies import Body, Name, Text, Texts
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
@@ -23,7 +22,7 @@ class EmbeddingsBody(Body):
     """Holds texts to make vectors of."""
 
     model: Name
-    input: Text | Annotated[list[Text], Field(min_length=1)]
+    input: Text | Texts
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     pooling: Literal["mean", "cls"] = "mean"

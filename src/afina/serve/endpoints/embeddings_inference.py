@@ -9,7 +9,7 @@ from afina.serve.choosing import Question
 from afina.serve.encoders import outputs_of
 from afina.serve.endpoints.classify import labelling
 from afina.serve.endpoints.embeddings import reading, unit
-from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.bodies import MOST_ITEMS, Body, Each, Name, Text, Texts
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
@@ -17,13 +17,13 @@ from afina.serve.readers import reads_labels
 
 __all__ = ["Embed", "EmbedUnder", "Predict", "PredictUnder"]
 
-Pair = Annotated[list[Text], Field(min_length=1, max_length=2)]
+Pair = Annotated[Each[Text], Field(min_length=1, max_length=2)]
 
 
 class PredictBody(Body):
     """Holds a text, a pair of texts, or a list of either, each a list then."""
 
-    inputs: Text | Pair | Annotated[list[Pair], Field(min_length=1)]
+    inputs: Text | Pair | Annotated[Each[Pair], Field(min_length=1, max_length=MOST_ITEMS)]
     model: Name | None = None
     truncate: bool = False
     raw_scores: bool = False
@@ -33,7 +33,7 @@ class PredictBody(Body):
 class EmbedBody(Body):
     """Holds texts to make vectors of."""
 
-    inputs: Text | Annotated[list[Text], Field(min_length=1)]
+    inputs: Text | Texts
     model: Name | None = None
     truncate: bool = False
     normalize: bool = True

@@ -9,7 +9,7 @@ from afina.errors import nearest
 from afina.predictor.predictor import Predictor
 from afina.serve.encoders import outputs_of
 from afina.serve.endpoints.embeddings import reading, unit
-from afina.serve.http.bodies import Body, Name, Text
+from afina.serve.http.bodies import Body, Name, Text, Texts
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ServerEndpoint, endpoint
 from afina.serve.http.refusals import wrong
@@ -23,7 +23,7 @@ class RerankBody(Body):
 
     model: Name
     query: Text
-    documents: Annotated[list[Text], Field(min_length=1)]
+    documents: Texts
     top_n: Annotated[int, Field(ge=1)] | None = None
     return_documents: bool = False
     label: Text | None = None

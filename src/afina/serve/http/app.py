@@ -1,6 +1,7 @@
 """Answer requests: each is checked, given to its endpoint, bounded in time, counted, and written down when it has ended."""
 
 import asyncio
+import gc
 import json
 import re
 import secrets
@@ -8,6 +9,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from afina.serve.http.bodies import as_body, as_json, check_form
+from afina.serve.http.bodies import Body, as_body, as_json, check_form
 from afina.serve.http.call import Call
 from afina.serve.http.endpoint import ENDPOINTS, ServerEndpoint
 from afina.serve.http.events import GONE
@@ -31,6 +33,8 @@ _NUMBER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The form of a client's name for its request, by which it is found in the log."""
 _GONE = 499
 """The status, in logs alone, of a request whose client went away (nginx's)."""
+_LARGE = 1 << 17
+"""Bytes of a body that is read on another thread."""
 
 
 def make_app(house: House) -> Starlette:
@@ -125,9 +129,10 @@ class _Door:
     async def _response(self, call: Call, receive: Receive) -> Response:
         """Return the endpoint's answer, unless it takes too long or the client goes away before it is there."""
         try:
-            body = await asyncio.wait_for(self._body(call.request), self.house.limits.deadline)
+            raw = await asyncio.wait_for(self._raw(call.request), self.house.limits.deadline)
         except TimeoutError:
             raise Refusal(408, "The request did not come to its end in time.", "request_timeout") from None
+        body = await self._body(raw)
         answering = asyncio.ensure_future(self.endpoint.answer(call, body))
 
         # Where nobody waits any longer for what it raises, nobody is to be told of it.
@@ -151,10 +156,10 @@ class _Door:
             answering.cancel()
             leaving.cancel()
 
-    async def _body(self, request: Request) -> Any:
+    async def _raw(self, request: Request) -> bytes:
         # A form that a browser sends to another site cannot have this header: no page can ask in a person's name.
-        kind, most = self.endpoint.body, self.house.limits.body
-        if kind is not None:
+        most = self.house.limits.body
+        if self.endpoint.body is not None:
             check_form(request.headers)
         raw = bytearray()
 
@@ -164,11 +169,19 @@ class _Door:
             raw += piece
             if len(raw) > most:
                 raise Refusal(413, f"The body has more than the {most:,} bytes that are taken.", "body_too_large")
+        return bytes(raw)
+
+    async def _body(self, raw: bytes) -> Any:
+        """Return what a request says, None where its endpoint wants nothing said."""
+        kind = self.endpoint.body
         if kind is None:
             return None
         if not raw:
             raise wrong("The body is empty.", code="invalid_json")
-        return as_body(kind, as_json(bytes(raw)))
+        if len(raw) < _LARGE:
+            return as_body(kind, as_json(raw))
+        # What takes a while to read holds up none but what is as large.
+        return await self.house.opened(partial(_opened, kind, raw))
 
     def _write(self, request: Request, call: Call | None, number: str, ended: tuple[int, str | None, float]) -> None:
         """Count a request that has ended, and write it down."""
@@ -199,6 +212,21 @@ class _Door:
             request=number, method=request.method, path=self.endpoint.name, status=status, error=code,
             seconds=round(seconds, 4), client=request.client.host if request.client else None, **more,
         )  # fmt: skip
+
+
+def _opened(kind: type[Body], raw: bytes) -> Any:
+    """Return what a large body says.
+
+    Of millions of lists all are looked through again and again for what is not used any more, which stops every thread: ten
+    times as long as reading them takes. None of that is looked for meanwhile.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return as_body(kind, as_json(raw))
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _is_here(host: str) -> bool:

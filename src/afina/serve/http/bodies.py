@@ -3,17 +3,25 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from afina.errors import abridged, nearest, shown
 from afina.serve.http.refusals import Refusal, wrong
 
-__all__ = ["Body", "Name", "Text", "as_body", "as_json", "check_form"]
+__all__ = ["MOST_ITEMS", "Body", "Each", "Name", "Text", "Texts", "as_body", "as_json", "check_form"]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=4_000_000)]
+MOST_ITEMS = 1 << 16
+"""Items of a list that are looked at; how many texts a request may have the server's limits say."""
+_KEYS = 1_000
+"""Keys that an object may have: each that is not known would be found out by itself."""
+_T = TypeVar("_T")
+Each = Annotated[list[_T], Field(fail_fast=True)]
+"""A list that is read to the first wrong item: of millions, to name each took minutes and gigabytes."""
+Texts = Annotated[Each[Text], Field(min_length=1, max_length=MOST_ITEMS)]
 
 
 class Body(BaseModel):
@@ -143,6 +151,8 @@ def _as_sent(value: Any) -> str:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     body = dict(pairs)
+    if len(pairs) > _KEYS:
+        raise ValueError(f"an object has {len(pairs):,} keys, and {_KEYS:,} are read")
     if len(body) < len(pairs):
         # JSON says nothing of it, and two programs read two different bodies.
         raise ValueError("a key is given twice")

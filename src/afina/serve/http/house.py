@@ -87,6 +87,7 @@ class House:
         # the loop that answers.
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="afina-loading")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="afina-reading")
+        self._opening = ThreadPoolExecutor(1, thread_name_prefix="afina-bodies")
         self._works: set[Future[Any]] = set()
         self.shelf.freed = self._freed
         self._watcher = threading.Thread(target=self._watch, name="afina-watch", daemon=True)
@@ -119,6 +120,10 @@ class House:
     async def read(self, work: Callable[[], _T]) -> _T:
         """Return what the reading of a prompt gives, behind those that are being read."""
         return await self._done_on(self._reading, work)
+
+    async def opened(self, work: Callable[[], _T]) -> _T:
+        """Return what the reading of a large body gives, behind those that are being read."""
+        return await self._done_on(self._opening, work)
 
     def _done_on(self, pool: ThreadPoolExecutor, work: Callable[[], _T]) -> "asyncio.Future[_T]":
         doing = pool.submit(work)
@@ -158,7 +163,7 @@ class House:
             self._engine.close()
         self.encoders.stop()
         self.documents.close()
-        for pool in (self._loading, self._reading):
+        for pool in (self._loading, self._reading, self._opening):
             pool.shutdown(wait=False, cancel_futures=True)
         self.journal.close()
 
