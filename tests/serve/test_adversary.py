@@ -319,4 +319,4 @@ def test_a_body_of_very_many_wrong_things_is_refused_at_the_first(
             )
             took = time.process_time() - began
             assert found.status_code == 400 and len(found.text) < 500, found.text
-            assert took < 1, (path, item, took)  # it was 4 to 12
+            assert took < 2, (path, item, took)  # it was 4 to 12

@@ -23,8 +23,10 @@ def blocks(kind: str) -> list[str]:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_what_curl_asks_in_the_documents_is_answered(tmp_path: Path) -> None:
     save(Path("minilm"), tmp_path / "tickets", "lora", {"name": "classification", "label_names": ["late", "broken"]})
-    commands = [line for block in blocks("sh") for line in re.split(r"\n(?=curl)", block.strip())]
-    assert len(commands) == 5
+    lines = [line for block in blocks("sh") for line in re.split(r"\n(?=curl)", block.strip())]
+    # The first says which server is meant, and here it is another.
+    url, *commands = lines
+    assert url.startswith("URL=http") and len(commands) == 6
     with served("minilm", adapters=tmp_path) as (server, _):
         for command in commands:
             found = subprocess.run(

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import json
 import re
 import socket
 import threading
@@ -40,6 +41,8 @@ def labels(
     base, shelf = family_folder("bert"), tmp_path_factory.mktemp("labels")
     save(base, shelf / "two", "lora", TWO)
     save(base, shelf / "whole", "full", TWO)
+    record = save(base, shelf / "single", "ia3", TWO) / "afina.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"facts": {"columns": {"text": "text"}}}))
     limits = ServeLimits(texts=3, body=8000)
     keys = shelf / "keys.yaml"
     keys.write_text("- {name: ana, key: secret-of-ana, rate: 1}\n- {name: bia, key: secret-of-bia}\n")
@@ -205,6 +208,37 @@ def test_what_writes_refuses(writes: tuple[Any, httpx2.Client], monkeypatch: pyt
         found.status_code == 200 and '"code":"internal"' in found.text.splitlines()[-2] and "secret" not in found.text
     )
     assert "[DONE]" not in found.text
+
+
+def test_the_prompt_that_is_wrong_is_named(writes: tuple[Any, httpx2.Client]) -> None:
+    client = writes[1]
+    for prompt, param, words in (
+        ("", "prompt", "The prompt is empty"), (["a cat", ""], "prompt.1", "Prompt 2 is empty"),
+        (["a cat", "a " * 90], "prompt.1", "Prompt 2 has 90 tokens"), ("a " * 90, "prompt", "The prompt has 90 tokens"),
+        ([[5], [10**6]], "prompt.1", "in the prompt"),
+    ):  # fmt: skip
+        found = client.post("/v1/completions", json={"model": "anna", "prompt": prompt, "max_tokens": 1})
+        error = found.json()["error"]
+        assert (error["param"], words in error["message"]) == (param, True), error
+    for messages in ([{"role": "user", "content": "a " * 90}], [{"role": "user", "content": "a"}] * 70):
+        error = client.post("/v1/chat/completions", json={"model": "anna", "messages": messages}).json()["error"]
+        assert (error["param"], error["code"]) == ("messages", "context_length_exceeded"), error
+
+
+def test_a_refusal_calls_nothing_by_its_place_on_the_servers_machine(
+    labels: httpx2.Client, writes: tuple[Any, httpx2.Client], family_folder: Callable[..., Path]
+) -> None:
+    """Who asks over a network has a name, and whose folders there are is not theirs to know."""
+    for client, path, body in (
+        (labels, "/v1/classify", {"model": "single", "input": "a", "pairs": "b"}),
+        (labels, "/v1/rerank", {"model": "single", "query": "a", "documents": ["b"]}),
+        (labels, "/predict", {"model": "single", "inputs": ["a", "b"]}),
+        (labels, "/v1/chat/completions", {"model": "bert", "messages": [{"role": "user", "content": "a"}]}),
+        (writes[1], "/v1/completions", {"model": "anna", "prompt": [10**6]}),
+        (writes[1], "/v1/completions", {"model": "llama", "prompt": [10**6]}),
+    ):  # fmt: skip
+        found = client.post(path, json=body)
+        assert found.status_code == 400 and "/" not in found.json()["error"]["message"].replace("/v1/", ""), found.text
 
 
 def test_what_takes_too_long_is_timed_whoever_it_waits_for(

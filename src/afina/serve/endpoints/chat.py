@@ -104,13 +104,12 @@ class ChatCompletions(ServerEndpoint):
             raise wrong("max_tokens is max_completion_tokens' old name; give one of the two.", "max_tokens")
         most = body.max_completion_tokens or body.max_tokens or call.house.limits.answer
         log = (body.top_logprobs or 0) if body.logprobs else None
-        messages, who = [message.plain() for message in body.messages], await who_writes(call, body)
+        who = await who_writes(call, body)
         # A turn has a token at least; to write very many out would keep other prompts waiting.
-        if len(messages) > (context := who[1].backbone.context):
-            what = (
-                f"There are {len(messages):,} messages, and the model takes {context:,} tokens; leave the oldest out."
-            )
+        if (count := len(body.messages)) > (context := who[1].backbone.context):
+            what = f"There are {count:,} messages, and the model takes {context:,} tokens; leave the oldest out."
             raise wrong(what, "messages", "context_length_exceeded")
+        messages = [message.plain() for message in body.messages]
         ground = await grounded(call, *who, messages, most)
         replies: list[StreamedReply] = []
         if ground is None or ground.prompt is not None:

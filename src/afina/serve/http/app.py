@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -81,7 +81,8 @@ class _Door:
             call = self._call(request, number)
             response = await self._response(call, receive)
         except Refusal as refusal:
-            response, status, code = _refused(refusal, number), refusal.status, refusal.code
+            named = str if call is None else call.named
+            response, status, code = _refused(refusal, number, named=named), refusal.status, refusal.code
         except (ClientDisconnect, asyncio.CancelledError):
             response, status, code = Response(status_code=_GONE), _GONE, GONE
         except Exception:  # a fault of ours: its trace is for whoever runs the server, never for whoever asks
@@ -248,5 +249,7 @@ class _Json(JSONResponse):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 
-def _refused(refusal: Refusal, number: str, more: Mapping[str, str] | None = None) -> Response:
-    return _Json(refusal.body(), refusal.status, {**(more or {}), **refusal.headers(), "x-request-id": number})
+def _refused(
+    refusal: Refusal, number: str, more: Mapping[str, str] | None = None, named: Callable[[str], str] = str
+) -> Response:
+    return _Json(refusal.body(named), refusal.status, {**(more or {}), **refusal.headers(), "x-request-id": number})

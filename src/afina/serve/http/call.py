@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -54,6 +55,8 @@ class Call:
     """The answers that are written for it."""
     texts: Any = None
     """The texts asked, if the log should have them."""
+    folder: Path | None = None
+    """The folder of the adapter that is asked, which is nothing for whoever asks over a network."""
     ends: ExitStack = field(default_factory=ExitStack)
     """Actions to take when the request has ended, however it did."""
 
@@ -83,7 +86,16 @@ class Call:
         self.ends.callback(self.house.shelf.give_back, version)
         self.adapter, self.version = name, version.number
         self.documents = self.house.documents.named.get(name) or version.documents
-        return version.loaded()
+        predictor = version.loaded()
+        self.folder = predictor.folder
+        return predictor
+
+    def named(self, sentence: str) -> str:
+        """Return a sentence in which the adapter and the base are called by their names, and not by where they are."""
+        bases = self.house.bases
+        if self.folder is not None:
+            sentence = sentence.replace(str(self.folder), self.adapter)
+        return sentence if Path(bases.model).name == bases.model else sentence.replace(bases.model, bases.name)
 
     async def _taken(self, name: str) -> Version:
         shelf = self.house.shelf

@@ -31,7 +31,7 @@ async def _written(call: Call, events: AsyncIterator[Any]) -> AsyncIterator[byte
                 yield b": still there\n\n" if event is None else _line(event)
         except Refusal as refusal:
             call.problem = refusal.code
-            yield _line(refusal.body())
+            yield _line(refusal.body(call.named))
         except Exception:  # a fault of ours, in the middle of an answer
             call.house.shelf.tell(f"Request {call.number} failed:\n{traceback.format_exc()}")
             fault = Refusal(500, "Something went wrong here; the server's log has it.", "internal", kind="server_error")

@@ -1,6 +1,7 @@
 """Refuse a request in the form that OpenAI's clients know: a status, and an object with one sentence."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Refusal", "busy", "no_model", "not_here", "wrong"]
@@ -17,9 +18,9 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.code, self.kind, self.param, self.retry_after = status, code, kind, param, retry_after
 
-    def body(self) -> dict[str, Any]:
-        """Return the error as OpenAI has it."""
-        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
+    def body(self, named: Callable[[str], str] = str) -> dict[str, Any]:
+        """Return the error as OpenAI has it; `named` has what the sentence calls by its place be called by its name."""
+        return {"error": {"message": named(str(self)), "type": self.kind, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
         """Return the headers that go with it."""

@@ -126,8 +126,17 @@ async def begin(
     """
     predictor, engine = who
     call.texts = given
-    for prompt in given:
-        made = await call.house.read(partial(prompt_of, engine, predictor, prompt, special=special))
+    for place, prompt in enumerate(given):
+        # Which of several it is that is wrong, as the body has them.
+        where, name = (f"prompt.{place}", f"Prompt {place + 1}") if len(given) > 1 else ("", "The prompt")
+        try:
+            made = await call.house.read(partial(prompt_of, engine, predictor, prompt, special=special))
+        except Refusal as refusal:
+            refusal.param = where or refusal.param
+            raise
+        where = where or ("prompt" if isinstance(prompt, str) or isinstance(prompt[0], int) else "messages")
+        if not made.prompt:
+            raise wrong(f"{name} is empty; the model needs a token to go on from.", where)
         call.tokens_in += len(made.prompt)
 
         # Each answer has a seed of its own, or n answers to one prompt would be one.
@@ -136,7 +145,7 @@ async def begin(
                 prompt=made.prompt, adapter=made.adapter, name=call.adapter, tokenizer=made.tokenizer, stop=made.stop,
                 settings=body.settings(number, most, log), deadline=call.deadline,
             )  # fmt: skip
-            call.replies.append(_submitted(engine, ask))
+            call.replies.append(_submitted(engine, ask, name, where))
 
             # However the request ends: what nobody waits for any more is not written on.
             call.ends.callback(call.replies[-1].cancel)
@@ -144,13 +153,13 @@ async def begin(
     return call.replies
 
 
-def _submitted(engine: Engine, ask: Ask) -> StreamedReply:
-    """Return the reply to an ask; raises `Refusal` where it gets none."""
+def _submitted(engine: Engine, ask: Ask, name: str, where: str) -> StreamedReply:
+    """Return the reply to an ask; raises `Refusal`, which calls its prompt by a name and key, where it gets none."""
     try:
         return engine.submit(ask)
     except PromptTooLong as error:
         raise wrong(
-            f"The prompt has {error.tokens} tokens, and the model takes {error.most}; shorten it.", None,
+            f"{name} has {error.tokens} tokens, and the model takes {error.most}; shorten it.", where,
             "context_length_exceeded",
         ) from None  # fmt: skip
     except Busy as error:
