@@ -265,6 +265,14 @@ def test_a_small_group_is_said_and_not_tested() -> None:
     assert any("x has 3 rows, fewer than 30" in note.told(Words()) for note in notes)
 
 
+def test_groups_that_are_all_too_small_are_told_with_their_rows() -> None:
+    own = BiasRows(
+        Rows(each_other(43), None, np.zeros(43, dtype=np.int64)), NAMES, {"sex": ["f"] * 40 + ["m"] * 3}, "rows.csv"
+    )
+    with pytest.raises(UsageError, match=r"no two groups have 30 rows of sex \(f 40, m 3\); name a column"):
+        questions(own, BiasSettings(columns=("sex",), swap_rows=0))
+
+
 def test_many_small_groups_are_told_in_one_short_note() -> None:
     """Of twenty groups and classes with too few rows the first five are named, the largest first, and the rest counted."""
     values = ["f"] * 40 + ["m"] * 40 + [f"g{number:02}" for number in range(12) for _ in range(number + 1)]

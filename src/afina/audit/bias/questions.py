@@ -24,6 +24,8 @@ __all__ = ["AllAnswers", "BiasQuestions", "BiasSettings", "ask", "questions"]
 
 _NEARLY = 0.8
 """Similarity from which texts say nearly the same."""
+_NAMED = 8
+"""Groups whose rows are told where no two have enough."""
 _LETTERS = 5_000
 """Letters of a text that are compared."""
 
@@ -218,9 +220,10 @@ def _groupings(
     every = [by_column(name, values) for name, values in material.columns.items()]
     if settings.groups or not every:
         every += [by_words(material.texts, axis) for axis in settings.axes()]
-    simple, in_groups = [], 0
+    simple, there = [], list[str]()
     for grouping in every:
-        in_groups += int(grouping.counts().sum())
+        rows = once(grouping, wording, label).counts()
+        there += [f"{group} {count}" for group, count in zip(grouping.groups, rows, strict=True) if count]
         large, small = counted(grouping)
         notes += too_small(grouping.name, small, settings.fewest)
         notes += _column_notes(grouping) if grouping.by == "column" else []
@@ -232,10 +235,12 @@ def _groupings(
     if not simple:
         names = ", ".join(each.name for each in every)
         several = "different rows" if len(first_of_each(wording)) < len(wording) else "rows"
-        why = "no row is in a group" if not in_groups else f"no two groups have {settings.fewest} {several}"
+        why = "no row is in a group" if not there else f"no two groups have {settings.fewest} {several}"
+        rest = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
+        counts = f" ({', '.join(there[:_NAMED])}{rest})" if there else ""
         raise UsageError(
-            f"{material.source}: {why} of {names}; name a column with --group, give words of your own with --words, or "
-            "lower --fewest."
+            f"{material.source}: {why} of {names}{counts}; name a column with --group, give words of your own with "
+            "--words, or lower --fewest."
         )
     # Two at once are made of all rows: a text that comes again in one of the two may be new in both.
     both = [counted(each) for each in crossed(simple)] if settings.intersections else []
