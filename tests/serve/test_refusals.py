@@ -210,18 +210,31 @@ def test_what_writes_refuses(writes: tuple[Any, httpx2.Client], monkeypatch: pyt
     assert "[DONE]" not in found.text
 
 
-def test_the_prompt_that_is_wrong_is_named(writes: tuple[Any, httpx2.Client]) -> None:
-    client = writes[1]
+def test_more_answers_than_may_wait_are_never_told_to_come_again(writes: tuple[Any, httpx2.Client]) -> None:
+    """They were 429 for ever on a server that nobody else asked."""
+    body = {"model": "anna", "max_tokens": 2}
+    for more, param in (({"prompt": ["a", "b"]}, "prompt"), ({"prompt": "a", "n": 2}, "n")):
+        found = writes[1].post("/v1/completions", json=body | more)
+        assert said(found) == ("400", "invalid_value") and found.json()["error"]["param"] == param
+        assert "That is 2 answers, and 1 may wait here" in found.text
+
+
+def test_the_prompt_that_is_wrong_is_named(speaker: Callable[[str], Path]) -> None:
+    with served(speaker("llama")) as (_, client):
+        _wrong_prompts(client)
+
+
+def _wrong_prompts(client: httpx2.Client) -> None:
     for prompt, param, words in (
         ("", "prompt", "The prompt is empty"), (["a cat", ""], "prompt.1", "Prompt 2 is empty"),
         (["a cat", "a " * 90], "prompt.1", "Prompt 2 has 90 tokens"), ("a " * 90, "prompt", "The prompt has 90 tokens"),
         ([[5], [10**6]], "prompt.1", "in the prompt"),
     ):  # fmt: skip
-        found = client.post("/v1/completions", json={"model": "anna", "prompt": prompt, "max_tokens": 1})
+        found = client.post("/v1/completions", json={"model": "llama", "prompt": prompt, "max_tokens": 1})
         error = found.json()["error"]
         assert (error["param"], words in error["message"]) == (param, True), error
     for messages in ([{"role": "user", "content": "a " * 90}], [{"role": "user", "content": "a"}] * 70):
-        error = client.post("/v1/chat/completions", json={"model": "anna", "messages": messages}).json()["error"]
+        error = client.post("/v1/chat/completions", json={"model": "llama", "messages": messages}).json()["error"]
         assert (error["param"], error["code"]) == ("messages", "context_length_exceeded"), error
 
 

@@ -22,7 +22,7 @@ PORTUGUESE = {
     "Stop": "Parar",
     "Clear": "Limpar",
     "Temperature": "Temperatura",
-    "System prompt, if any": "Instrução de sistema, se houver",
+    "System prompt, if any": "Texto de sistema, se houver",
     "Seed": "Semente",
     "drawn": "sorteada",
     "Most tokens": "Máx. de tokens",

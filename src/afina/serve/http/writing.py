@@ -125,6 +125,10 @@ async def begin(
     Raises `Refusal` for prompts that are too long, and where too many wait already.
     """
     predictor, engine = who
+    # More than may wait would be asked to come again for ever, also where nobody else waits.
+    if (count := len(given) * body.choices) > (most_waiting := call.house.limits.queue):
+        what = f"That is {count:,} answers, and {most_waiting:,} may wait here; split the request."
+        raise wrong(what, "prompt" if len(given) > 1 else "n")
     call.texts = given
     for place, prompt in enumerate(given):
         # Which of several it is that is wrong, as the body has them.
