@@ -191,13 +191,14 @@ def _check_base(
 
     Returns a note where it cannot be told: adapters of before kept nothing of their base, and PEFT's files never do.
     """
-    # Nor is there a base to recognise of what learned from words alone.
-    if record.facts.get("has_base") or not record.make_method().reads_model:
+    ours = form.name == "afina"
+    # Nor is there a base to recognise of what learned from words alone, which others' files never do.
+    if record.facts.get("has_base") or (ours and not record.make_method().reads_model):
         return None
     known = record.facts.get("base")
     if known is None:
         note = f"{folder} does not say by which weights its base is known, so that it was not recognised."
-        return note if form.name == "afina" else None
+        return note if ours else None
     try:
         other = is_other(known, backbone)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
