@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import yaml
 
-from afina.study.execute import start_server
 from afina.study.executors.base import VARIABLE
 from afina.study.executors.in_process import InProcess
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
+from readied import start_clean_server
 
 __all__ = ["AT_EVERY_STEP", "kill_workers", "killed_and_resumed", "plan_alike", "sleep", "start_study", "wait_for_step"]
 
@@ -30,7 +30,7 @@ AT_EVERY_STEP = {"checkpoint_seconds": 0}
 
 def start_here(study: dict[str, Any], folder: Path) -> "_Started":
     """Start `folder`/killed in a process that is forked ready; its runs are carried out in that same process."""
-    start_server()
+    start_clean_server()
     process = multiprocessing.get_context("forkserver").Process(target=_study, args=(study, folder))
     process.start()
     return _Started(process)

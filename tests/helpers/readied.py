@@ -17,7 +17,10 @@ from typing import Any
 
 from afina.study.execute import start_server
 
-__all__ = ["AFINA", "run_ready", "starting"]
+__all__ = ["AFINA", "run_ready", "start_clean_server", "starting"]
+
+_AT_FIRST = dict(os.environ)
+"""The environment before any test changed it: what the server is started in is that of all later tests' processes."""
 
 AFINA = """
 import os, sys
@@ -29,6 +32,18 @@ sys.argv[:2] = ["afina"]
 main()
 """
 """The `afina` command, in the directory that is its first argument."""
+
+
+def start_clean_server() -> None:
+    """Start the server from which processes are forked, if it is not there, as it is started where no test set a variable."""
+    now = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(_AT_FIRST)
+    try:
+        start_server()
+    finally:
+        os.environ.clear()
+        os.environ.update(now)
 
 
 def run_ready(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -44,7 +59,7 @@ def run_ready(program: str, *arguments: object) -> subprocess.CompletedProcess[s
 @contextlib.contextmanager
 def starting(program: str, *arguments: object, written: tuple[Path, Path] | None = None) -> Iterator[Any]:
     """Give the process of a program that has been started; what it writes goes into two files, or nowhere."""
-    start_server()
+    start_clean_server()
     given = (program, [str(own) for own in arguments], written, dict(os.environ))
     process = multiprocessing.get_context("forkserver").Process(target=_program, args=given)
     process.start()

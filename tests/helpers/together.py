@@ -15,11 +15,11 @@ from afina.backbone.load import load_backbone
 from afina.backbone.spread import load_spread
 from afina.backbone.team import ALONE, Team, joined
 from afina.measure.launched import Launched
-from afina.study.execute import start_server
 from afina.train.evaluate import predict_logits
 from afina.train.loop import Callbacks, Clock, train
 from afina.train.passes import Passes
 from cohorts import member, tokens_of
+from readied import start_clean_server
 
 __all__ = ["trained_alone", "trained_together"]
 
@@ -35,7 +35,7 @@ def trained_together(
     """Return the same of methods trained by two processes, on a model that they divide (True) or each have whole."""
     out.mkdir()
     told = [Launched(rank, 2, str(out / "meeting")) for rank in range(2)]
-    start_server()
+    start_clean_server()
     context = multiprocessing.get_context("forkserver")
     processes = [context.Process(target=_one_of_them, args=(own, out, folder, divided, whole)) for own in told]
     try:

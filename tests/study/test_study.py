@@ -19,12 +19,13 @@ from afina.methods.base import make_method
 from afina.methods.rates import RateRule
 from afina.results.predictions import read_predictions
 from afina.results.results_jsonl import read_results
-from afina.study.execute import serve, start_server
+from afina.study.execute import serve
 from afina.study.executors.processes import Processes
 from afina.study.study import Study
 from commands import afina
 from families import TEXT
 from kills import AT_EVERY_STEP, kill_workers, killed_and_resumed, sleep, start_study, wait_for_step
+from readied import start_clean_server
 from studies import settings, write_csv
 
 Loader = Callable[[str], Path]
@@ -210,6 +211,7 @@ KILLED = [("adalora", (15, 35), False), ("full", (15,), True)]
 
 
 # The command starts two interpreters; it is interrupted below, and kills do the same to both.
+@pytest.mark.always
 @pytest.mark.covered(("method", "kills", "command"), KILLED[:1], KILLED)
 def test_killed_and_resumed_is_as_if_undisturbed(
     method: str, kills: Sequence[int], command: bool, tmp_path: Path, family_folder: Loader, csv_folder: Path
@@ -293,7 +295,7 @@ def test_interrupted_says_how_to_go_on_and_the_folders_own_file_does(
 
 def test_a_run_ends_with_its_parent() -> None:
     """Also while it has nothing to say, or a study that goes on at once would find its folder taken."""
-    start_server()
+    start_clean_server()
     context = multiprocessing.get_context("forkserver")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(sleep, None, theirs))
