@@ -1,8 +1,9 @@
 # `make demo` sets up .venv if it is not there and runs the demo; `make test` sets it up and runs tests, lint and types.
-# `make check` is for every change: lint, types and the tests of what changed, in a minute. `make conformance` runs every case of
-# what `make test` covers by some (methods on architectures, exports, drawn examples, whole tutorials), and writes the tables in
-# the documents; `make exports` tries the exports that their tables lack.
-# `make durations` runs the tests and writes down what each file of them took, by which they are ordered and chosen.
+# `make check` is for every change: lint, types and the tests of what changed, in a minute. `make long` runs the tests that
+# `make test` leaves out because they take long, too. `make conformance` runs besides every case of what these cover by some
+# (methods on architectures, exports, drawn examples, whole tutorials), and writes the tables in the documents; `make exports`
+# tries the exports that their tables lack.
+# `make durations` runs all tests and writes down what each took, by which they are ordered and chosen.
 # `make docs` builds the site of the documents into site/; `make reference` writes anew what pages say of commands and keys.
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SPREAD = -n $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))") 
 # Each worker, and each process that a test starts, would compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check conformance durations exports docs reference clean
+.PHONY: demo test check long conformance durations exports docs reference clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/afina demo --out demo
@@ -22,18 +23,21 @@ test: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy & types=$$!; \
-	$(VENV)/bin/pytest $(SPREAD); tests=$$?; \
+	$(VENV)/bin/pytest $(SPREAD) --short; tests=$$?; \
 	wait $$types && exit $$tests
 
 check: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy & types=$$!; \
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q $$($(VENV)/bin/python tests/helpers/changed.py); tests=$$?; \
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q --short $$($(VENV)/bin/python tests/helpers/changed.py); tests=$$?; \
 	wait $$types && exit $$tests
 
 exports: $(VENV)/.ready
 	$(VENV)/bin/pytest $(SPREAD) tests/export --exports docs/reference/exports.md -k "as_its_adapter or is_the_adapter_in_llama_cpp"
+
+long: $(VENV)/.ready
+	$(VENV)/bin/pytest $(SPREAD)
 
 conformance: $(VENV)/.ready
 	$(VENV)/bin/pytest $(SPREAD) --conformance docs/reference/architectures.md

@@ -38,6 +38,7 @@ if "CI" not in os.environ:  # there hypothesis has a profile of its own, always 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos", type=int, default=240, help="requests of tests/serve/test_chaos.py")
+    parser.addoption("--short", action="store_true", help="leave out what takes long (helpers/durations.py)")
     parser.addoption("--exports", type=Path, help="try the exports that this file's tables lack, and write them there")
     parser.addoption("--conformance", type=Path, help="write the table of methods and architectures into this file")
     parser.addoption(
@@ -47,6 +48,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--durations-written"):
+        if config.getoption("--short") or config.option.keyword or any("::" in name for name in config.args):
+            raise pytest.UsageError(
+                "--durations-written measures whole files: leave out --short, -k and names of tests"
+            )
         from durations import Durations, WrittenDurations
 
         config.pluginmanager.register(Durations())
@@ -69,13 +74,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for `make conformance` alone and pairs that cannot be, and begin with the longest files.
+    """Leave out what is for `make conformance` alone, pairs that cannot be, and with `--short` what takes long.
 
-    That a method is refused by an architecture without a place for it is a test of its own.
+    That a method is refused by an architecture without a place for it is a test of its own. Long files come first.
     """
     from afina.backbone.rows import ROWS
     from conformance import can_be, pair_of
-    from durations import seconds_of
+    from durations import is_long, seconds_of
 
     lacking = [kind for kind, row in ROWS.items() if row.lacks]
 
@@ -84,13 +89,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pair = pair_of(inside) if any(kind in inside for kind in lacking) else None
         return pair is None or can_be(*pair)
 
-    whole = config.getoption("--conformance") is not None
-    left_out = [item for item in items if not possible(item) or not (whole or item.get_closest_marker("whole") is None)]
+    whole, short = config.getoption("--conformance") is not None, config.getoption("--short")
+
+    def wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("whole") is not None and not whole:
+            return False
+        if not short:
+            return True
+        always, fixtures = item.get_closest_marker("always") is not None, getattr(item, "fixturenames", ())
+        return not is_long(item.path, item.nodeid.partition("::")[2], fixtures, always)
+
+    left_out = [item for item in items if not (possible(item) and wanted(item))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     # A worker that began a long file last would have the others wait for it.
-    items.sort(key=lambda item: -seconds_of(item.path))
+    items.sort(key=lambda item: -seconds_of(item.path, short))
 
 
 def pytest_collection_finish() -> None:

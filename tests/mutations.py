@@ -240,7 +240,7 @@ def _run(copy: Path, tests: str) -> int:
     file, _, words = tests.partition(" ")
     paths = [str(path) for path in (copy / "tests").rglob(f"{file}.py")]
     assert paths, f"there is no {file}.py"
-    arguments = [*paths, "-x", "-q", "-p", "no:cacheprovider", *QUIET, *(["-k", words] if words else [])]
+    arguments = [*paths, "-x", "-q", "--short", "-p", "no:cacheprovider", *QUIET, *(["-k", words] if words else [])]
     with contextlib.redirect_stdout(io.StringIO()) as said:
         code = int(pytest.main(arguments))
     if code not in (0, 1) or os.environ.get("MUTATIONS_VERBOSE"):

@@ -210,6 +210,7 @@ def questions(tree: ast.AST) -> Iterator[str]:
                 yield from texts(each)
 
 
+@pytest.mark.always
 def test_tasks_are_named_in_their_own_files_only() -> None:
     """Nobody asks for a task by its name, nor imports its file: what it can do is a class attribute on it."""
     found = list(listing("afina.tasks", "task").values())
@@ -218,6 +219,7 @@ def test_tasks_are_named_in_their_own_files_only() -> None:
     assert asked == ALSO
 
 
+@pytest.mark.always
 def test_methods_are_named_in_their_own_files_only() -> None:
     """Nobody asks for a method by its name, nor imports its file; what it is for is a class attribute on it."""
     homes = {entry.module for entry in listing("afina.methods", "method").values()}
@@ -226,6 +228,7 @@ def test_methods_are_named_in_their_own_files_only() -> None:
     assert {file for _, file in taken} <= OF_ONE, taken
 
 
+@pytest.mark.always
 def test_storages_are_named_in_their_own_files_only() -> None:
     """Neither is a storage, not even as what a call takes unless it is told: `precision.EXACT` is what says so of itself."""
     homes = {entry.module for entry in listing("afina.backbone.storage", "storage").values()}
@@ -291,6 +294,7 @@ def test_tensors_are_written_by_one_function() -> None:
     assert writers == {"tensor_file.py"}
 
 
+@pytest.mark.always
 def test_what_tests_share_stands_beside_them() -> None:
     """A helper in a test file would bring that file's fixtures and cases along, and go with it when it is split."""
     for path in sorted(Path(__file__).parent.rglob("*.py")):

@@ -128,6 +128,7 @@ def test_a_rate_that_counts_too_few_rows_has_no_gap() -> None:
     assert gap_of(misses, group, 2, fewest=5) is None
 
 
+@pytest.mark.always
 def test_a_planted_bias_is_found_with_its_group_and_size() -> None:
     """300 rows a group, of one of them 20 answers in 100 more are wrong: found in both of two draws."""
     found = 0

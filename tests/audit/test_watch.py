@@ -119,6 +119,7 @@ def test_a_study_that_is_told_so_keeps_nothing(family_folder: Loader, csv_folder
 # -- what is found -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.always
 def test_rows_like_those_before_raise_no_alarm_and_changed_ones_do(adapter: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     for number in range(3):

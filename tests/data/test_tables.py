@@ -296,6 +296,7 @@ ROWS = st.integers(2, 3).flatmap(
 )
 
 
+@pytest.mark.always
 @settings(max_examples=150, deadline=None)
 @given(
     rows=ROWS, separator=st.sampled_from(",;|\t"), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),

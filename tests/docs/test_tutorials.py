@@ -109,6 +109,7 @@ LEARNED = {
 ENGLISH = [name for name in SAID if name.startswith("tutorials/")]
 
 
+@pytest.mark.always
 @pytest.mark.covered(
     ("name", "whole"),
     [(name, False) for name in ENGLISH],

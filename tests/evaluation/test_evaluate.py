@@ -407,6 +407,7 @@ def same(ours: Any, theirs: Any) -> None:
                     assert one == (two if isinstance(two, str) else pytest.approx(two, rel=1e-4, abs=1e-3))
 
 
+@pytest.mark.always
 def test_scores_are_those_of_the_harness_own_model(shared: Path) -> None:
     """On a pretrained model: MMLU with letters and with answers, one of which is too long, and GSM8K's sums, written."""
     folder = shared / "data" / "stories260k"

@@ -65,6 +65,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("family", [family for _, _, family in every])
 
 
+@pytest.mark.always
 def test_an_exported_file_is_the_adapter_in_llama_cpp(
     family: str, speakers: Speakers, talks: str, tmp_path: Path, record_property: Any
 ) -> None:

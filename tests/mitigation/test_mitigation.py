@@ -171,6 +171,7 @@ def weights_of(study: Study, label: str) -> bytes:
 LABELLED = ("lora", "lora(mitigate=swap)", "lora(mitigate=balance)", "lora(mitigate=reweigh)")
 
 
+@pytest.mark.always
 def test_each_mitigation_is_a_run_of_its_own(studied: Study) -> None:
     assert sorted(run.label for run in studied.runs) == sorted(LABELLED)
     assert all(of(studied, label).is_finished for label in LABELLED)

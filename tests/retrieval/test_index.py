@@ -195,6 +195,7 @@ def test_whatever_is_done_to_documents_the_index_is_that_of_what_is_there(
         assert {name for name, *_ in made[0]} == names
 
 
+@pytest.mark.always
 def test_a_run_killed_anywhere_gives_the_same_index_when_it_is_run_again(tmp_path: Path) -> None:
     texts = {
         f"{number}.txt": f"Text {number} about the thing numbered {number}. " * (number + 1) for number in range(12)

@@ -140,6 +140,7 @@ async def reload(folder: Path, ends: asyncio.Event) -> None:
         await asyncio.sleep(0.3)
 
 
+@pytest.mark.always
 def test_sixteen_clients_get_their_own_adapters_answers(
     speaker: Callable[[str], Path], shelf: tuple[Path, Names], request: pytest.FixtureRequest
 ) -> None:

@@ -372,6 +372,7 @@ def assert_as_alone(study: dict[str, Any], tmp_path: Path, **settings: Any) -> l
     return found["on"]
 
 
+@pytest.mark.always
 def test_a_studys_cohort_gives_the_adapters_that_its_runs_give_alone(
     family_folder: Loader, rows_folder: Path, tmp_path: Path
 ) -> None:

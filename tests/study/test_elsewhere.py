@@ -39,6 +39,7 @@ def test_a_job_that_was_killed_is_tried_again_and_its_events_and_value_come_back
     assert not (queue.directory / errand.FOLDER).exists()
 
 
+@pytest.mark.always
 def test_an_error_of_the_job_says_where(helpers: None, tmp_path: Path) -> None:
     written = Errand.written(tmp_path, fail, "usage")
     with pytest.raises(UsageError, match=r"^On node7: The file is empty\.$"):

@@ -56,6 +56,7 @@ def killing(kind: str, which: Callable[[dict[str, Any]], bool] = lambda event: T
     return observe, seen
 
 
+@pytest.mark.always
 @pytest.mark.usefixtures("processes")
 @pytest.mark.parametrize("kind", ["epoch", "profile"])
 def test_a_trial_whose_worker_is_killed_is_tried_again(

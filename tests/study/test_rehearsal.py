@@ -74,6 +74,7 @@ def minilm(layers: int) -> Any:
     return shape
 
 
+@pytest.mark.always
 @pytest.mark.covered("family", ["bert", "t5"], ["bert", "t5", "llama", "gpt2", "modernbert", "deberta-v2"])
 def test_a_rehearsal_takes_what_a_step_with_numbers_takes(family: str, family_folder: Loader) -> None:
     shape = without_dropout(read_shape(str(family_folder(family))))

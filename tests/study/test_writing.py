@@ -133,6 +133,7 @@ def test_packed_training_is_unpacked_training(speaker: Speaker, tmp_path: Path) 
         torch.testing.assert_close(weights[1][name], value, rtol=2e-3, atol=5e-4)
 
 
+@pytest.mark.always
 @pytest.mark.parametrize(("family", "task"), [("t5", "seq2seq"), ("bart", "seq2seq"), ("gpt2", "language")])
 def test_studies_of_pairs_and_of_texts(family: str, task: str, speaker: Speaker, tmp_path: Path) -> None:
     rows = [{"document": asked, "summary": said, "text": f"{asked} {said}"} for asked, said in TALKS] * 5

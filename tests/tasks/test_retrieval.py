@@ -210,6 +210,7 @@ def test_peft_loads_its_adapters(study: afina.Study, tmp_path: Path, method: str
     np.testing.assert_allclose(vectors.numpy(), loaded.embed(["my parcel order", "the lamp"]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.always
 @pytest.mark.covered(
     ("method", "to"),
     [("lora", "merged"), ("prefix", "onnx")],

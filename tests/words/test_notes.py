@@ -158,6 +158,7 @@ def made() -> set[tuple[str, int, str]]:
     }  # fmt: skip
 
 
+@pytest.mark.always
 def test_every_note_has_its_portuguese(made: set[tuple[str, int, str]]) -> None:
     assert len(made) > 90
     untold = {(name, line, text) for name, line, text in made if said_note(text, "pt") == text}
