@@ -4,6 +4,7 @@ In order: fewer rows at once (`evaluation_batch_size` where an evaluation is too
 computed again (`gradient_checkpointing`), shorter texts, a quantised base, another method. Each is rehearsed anew.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -94,24 +95,30 @@ def same_result(case: Case, room: Room) -> tuple[Case, Computed, Fits]:
     smallest = least.computed
     if (fit := fits(smallest.memory, room)) != "yes":
         return least, smallest, fit
-    for rows in _halves(case.config.evaluation_batch_size):
-        if phase_fits(now.memory.evaluate, room) == "yes":
-            break
-        case = case.changed(evaluation_batch_size=rows)
-        now = case.computed
-    if phase_fits(now.memory.train, room) == "yes":
-        return case, now, "yes"
+    # What is smallest fits, and an evaluation takes by its rows alone.
+    evaluated = [
+        case,
+        *(case.changed(evaluation_batch_size=rows) for rows in _halves(case.config.evaluation_batch_size)),
+    ]
+    case = _first(evaluated, lambda each: phase_fits(each.computed.memory.evaluate, room) == "yes")
+
+    def trains(each: Case) -> bool:
+        return phase_fits(each.computed.memory.train, room) == "yes"
+
+    if trains(case):
+        return case, case.computed, "yes"
     for base in (case, case.changed(gradient_checkpointing=True)):
-        now = base.computed if base is not case else now
         tried = [base, *(base.changed(micro_batch_size=rows) for rows in _halves(case.rows_at_once))]
         # Half as many rows take more than half: where one row at once is too much, none is looked for.
-        if phase_fits((last := tried[-1].computed).memory.train, room) != "yes":
-            continue
-        for each in tried:
-            now = last if each is tried[-1] else now if each is base else each.computed
-            if phase_fits(now.memory.train, room) == "yes":
-                return each, now, "yes"
+        if trains(tried[-1]):
+            chosen = _first(tried, trains)
+            return chosen, chosen.computed, "yes"
     return least, smallest, fit
+
+
+def _first(cases: Sequence[Case], fit: Callable[[Case], bool]) -> Case:
+    """Return the first that fits of cases of which each takes less than the one before and the last one fits."""
+    return cases[bisect_left(range(len(cases) - 1), True, key=lambda place: fit(cases[place]))]
 
 
 def _halves(rows: int) -> Iterator[int]:
@@ -155,14 +162,11 @@ def _change(
 def _shorter(case: Case, room: Room) -> list[tuple[Case, int | None]]:
     """Return a case with the longest texts that fit, and how many rows are cut; none where the shortest are too long."""
     longest = min(case.config.length_of(case.config.dataset[case.run.dataset]), case.sizes.longest)
-    lengths = [length for length in _halves(longest) if length >= _SHORTEST]
-    if not lengths or fits(_at_length(case, lengths[-1])[0].computed.memory, room) == "no":
+    shorter = [_at_length(case, length) for length in _halves(longest) if length >= _SHORTEST]
+    if not shorter or fits(shorter[-1][0].computed.memory, room) == "no":
         return []
-    for length in lengths[:-1]:
-        shorter = _at_length(case, length)
-        if fits(shorter[0].computed.memory, room) == "yes":
-            return [shorter]
-    return [_at_length(case, lengths[-1])]
+    chosen = _first([each for each, _ in shorter], lambda each: fits(each.computed.memory, room) == "yes")
+    return [(each, cut) for each, cut in shorter if each is chosen]
 
 
 def _at_length(case: Case, length: int) -> tuple[Case, int | None]:
