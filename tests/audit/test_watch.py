@@ -327,6 +327,8 @@ def test_a_reference_can_be_made_and_is_of_one_adapter(adapter: Path, study: Pat
     assert np.sort(made.seen.confidence) == pytest.approx(np.sort(kept.seen.confidence), abs=1e-4)
     assert (made.vocabulary.bits == kept.vocabulary.bits).all()
     refused(run_afina("watch", mine, "--make-reference", rows), "--force")
+    halved = run_afina("watch", mine, "--make-reference", rows, "--force", "--language", "pt")
+    assert "metade destas linhas fica no lugar das de treino" in halved.stdout
 
     weights = bytearray((mine / "adapter_model.safetensors").read_bytes())
     weights[-1] ^= 1

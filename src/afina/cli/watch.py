@@ -7,7 +7,7 @@ import typer
 
 from afina.cli.command import PANELS, command
 from afina.cli.options import Adapter, BaseModel, BatchSize, Device, FailAbove, Force, Format, Language, Precision, Seed
-from afina.cli.terminal import console_for, print_json, show_file, working
+from afina.cli.terminal import console_for, note, print_json, show_file, working
 
 if TYPE_CHECKING:
     pass
@@ -126,6 +126,14 @@ def watch(
             adapter, make_reference, settings, train=train, model=model, device=device, precision=precision, force=force
         )
         show_file(console, path)
+        if train is None:
+            note(
+                console,
+                words(
+                    "no --train: half of these rows stand for the train rows, and would be too well known "
+                    "if they were watched"
+                ),
+            )
         return
     if not rows:
         raise UsageError("Give new rows: files, folders, or a log of afina serve.")

@@ -8,6 +8,7 @@ _CHANNELS = listing("afina.drift.channels", "channel").values()
 PORTUGUESE: dict[str, str] = {
     **{entry.constants["title"]: entry.constants["portuguese"] for entry in _CHANNELS},
     "What has changed since release": "O que mudou desde o lançamento",
+    "no --train: half of these rows stand for the train rows, and would be too well known if they were watched": "sem --train: metade destas linhas fica no lugar das de treino, e pareceria conhecida demais se fosse observada",
     "What leaves words, vectors, languages and answers as they were raises no alarm, and rows too few to test raise none either: no alarm does not mean that nothing has changed.": "O que deixa palavras, vetores, idiomas e respostas como eram não gera alarme, e linhas poucas demais para um teste também não: a falta de alarme não quer dizer que nada mudou.",
     "An estimated share of right answers holds while the adapter errs as it did on the rows that it was tested on; what is new to it may be answered surely and wrongly.": "A parcela estimada de respostas certas vale enquanto o adaptador erra como errava nas linhas em que foi testado; o que lhe é novo pode ser respondido com certeza e errado.",
     "Windows": "Janelas",
