@@ -70,7 +70,7 @@ class _Format(BaseModel):
     @model_validator(mode="after")
     def _text(self) -> Self:
         # A form that is not enforced would be promised to who asks for it.
-        if self.type != "text" or self.model_extra:
+        if self.type != "text" or any(value is not None for value in (self.model_extra or {}).values()):
             raise ValueError(
                 "answers are text, asked for by {'type': 'text'} alone; no other form is enforced here, so that none is "
                 "promised"

@@ -5,12 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from afina.errors import abridged, nearest, shown
 from afina.serve.http.refusals import Refusal, wrong
 
-__all__ = ["MOST_ITEMS", "Body", "Each", "Name", "Text", "Texts", "as_body", "as_json", "check_form"]
+__all__ = ["MOST_ITEMS", "Body", "Each", "Name", "Text", "Texts", "as_body", "as_json", "check_form", "without_nulls"]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=4_000_000)]
@@ -29,14 +29,38 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=())
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({
-        "audio", "function_call", "functions", "logit_bias", "metadata", "modalities", "parallel_tool_calls", "prediction",
-        "reasoning_effort", "service_tier", "store", "suffix", "tool_choice", "tools", "verbosity", "web_search_options",
-    })  # fmt: skip
-    """Keys that OpenAI has and nobody here obeys; only where they say nothing they may stand."""
+    unsupported: ClassVar[Mapping[str, Sequence[Any]]] = dict.fromkeys((
+        "audio", "functions", "logit_bias", "metadata", "moderation", "prediction", "prompt_cache_key",
+        "prompt_cache_options", "prompt_cache_retention", "safety_identifier", "store", "tools", "web_search_options",
+    ), ()) | {
+        # Without tools none is called, by whatever rule.
+        "function_call": ("none", "auto"), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True,),
+        "modalities": (["text"],), "reasoning_effort": ("none",), "service_tier": ("auto", "default"), "suffix": ("",),
+        "verbosity": ("medium",),
+    }  # fmt: skip
+    """Keys that OpenAI has and nobody here obeys, with the values that ask for what is done anyway.
+
+    Only with these they may stand, and where they say nothing.
+    """
 
     user: Annotated[str, Field(max_length=400)] | None = None
     """The asker's own name for whom it is asked; it changes nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, given: Any) -> Any:
+        return without_nulls(cls, given)
+
+
+def without_nulls(kind: type[BaseModel], given: Any) -> Any:
+    """Return what is given of a model without the keys that may be left out and are null.
+
+    That is how OpenAI's clients, and many a program, say that nothing was said.
+    """
+    if not isinstance(given, dict):
+        return given
+    may_miss = {key for key, field in kind.model_fields.items() if not field.is_required()}
+    return {key: value for key, value in given.items() if value is not None or key not in may_miss}
 
 
 def check_form(headers: Mapping[str, str]) -> None:
@@ -73,14 +97,18 @@ def as_body(kind: type[Body], body: Any) -> Any:
     """Return what was read as a body of a kind; raises `Refusal` that names the first key that is wrong."""
     if not isinstance(body, dict):
         raise wrong(f"The body should be an object with keys, not {_as_sent(body)}.", code="invalid_json")
-    for key in kind.unsupported & body.keys():
-        # A client may send every key that it knows with nothing in it.
-        if body.pop(key) not in (None, False, [], {}):
+    for key in kind.unsupported.keys() & body.keys():
+        # A client may send every key that it knows with nothing in it, or with what it would be anyway.
+        if not _says_nothing(value := body.pop(key)) and value not in kind.unsupported[key]:
             raise wrong(f"'{key}' is not supported here; leave it out.", key, "unsupported_parameter")
     try:
         return kind.model_validate(body)
     except ValidationError as error:
         raise _refusal(kind, body, error.errors(include_url=False)) from None
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ([], {})
 
 
 def _refusal(kind: type[Body], body: Any, problems: Sequence[Any]) -> Refusal:

@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from afina.errors import UsageError
 from afina.generation.generate import encode_prompt
@@ -15,7 +15,7 @@ from afina.generation.settings import GenerationSettings
 from afina.generation.template import check_messages, template_of
 from afina.predictor.writer import Writer
 from afina.serve.engine import Engine
-from afina.serve.http.bodies import Body, Name
+from afina.serve.http.bodies import Body, Name, without_nulls
 from afina.serve.http.call import Call
 from afina.serve.http.refusals import Refusal, busy, wrong
 from afina.serve.reply import Ask, Busy, Closing, StreamedReply
@@ -33,6 +33,13 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool = False
+    include_obfuscation: Literal[False] = False
+    """OpenAI's filling of pieces to one length, which no piece here has."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, given: Any) -> Any:
+        return without_nulls(cls, given)
 
 
 class WritingBody(Body):
