@@ -79,6 +79,7 @@ def test_a_key_for_what_is_not_there_is_told_at_the_start(family_folder: Callabl
     keys.write_text(
         "- {name: ana, key: secret-of-ana, adapters: [own, bert, onw]}\n- {name: bia, key: secret-of-bia}\n"
     )
+    keys.chmod(0o600)
     with served(family_folder("bert"), adapters=tmp_path / "shelf", keys=keys, tell=told.append):
         assert told == ["The key ana may ask 'onw', which is not here yet."]
     assert "A chave ana pode pedir 'onw'" in Words("pt").note(told[0])

@@ -21,6 +21,7 @@ SERVED = {
     "{folder} cannot be loaded: {why}": "{folder} não pode ser carregado: {why}",
     "{folder} cannot be served: {why}": "{folder} não pode ser servido: {why}",
     "The key {name} may ask '{model}', which is not here yet.": "A chave {name} pode pedir '{model}', que ainda não está aqui.",
+    "The keys in {file} can be read by everybody on this machine; chmod 600 it, or write each key's sha256.": "As chaves em {file} podem ser lidas por todos nesta máquina; dê chmod 600, ou escreva o sha256 de cada chave.",
     "An adapter of {model} will be refused: {base} is served (--same says that they are one).": "Um adaptador de {model} será recusado: serve-se {base} (--same diz que são o mesmo).",
     "The adapters' folder cannot be read ({why}).": "A pasta dos adaptadores não pode ser lida ({why}).",
     "Request {number} failed:\n{trace}": "O pedido {number} falhou:\n{trace}",

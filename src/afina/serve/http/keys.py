@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from afina.errors import UsageError
 from afina.serve.http.refusals import Refusal, busy
 from afina.yaml_file import read_yaml
 
-__all__ = ["Caller", "Keys", "read_keys"]
+__all__ = ["Caller", "Keys", "lie_open", "read_keys"]
 
 
 @dataclass(eq=False)
@@ -53,6 +54,17 @@ class Caller:
         self._room -= 1
 
 
+_ANYONE = "anyone"
+"""The log's name for whoever has no key."""
+
+
+def _unsendable(key: str) -> str:
+    """Return why a key could never be what a request's header brings, or nothing: nobody would know it for theirs."""
+    if key != key.strip():
+        return "cannot begin or end with spaces or line ends, which no header keeps"
+    return "" if key.isprintable() else "cannot hold line ends or other control characters, which no header takes"
+
+
 class _Entry(Checked):
     """Holds one key of a file of keys."""
 
@@ -74,6 +86,10 @@ class _Entry(Checked):
     def _one(self) -> "_Entry":
         if (self.key is None) == (self.sha256 is None):
             raise ValueError("give a key or its sha256, one of the two")
+        if self.name == _ANYONE:
+            raise ValueError(f"'{_ANYONE}' is the log's name for whoever has no key; take another")
+        if self.key is not None and (why := _unsendable(self.key)):
+            raise ValueError(f"a key {why}")
         return self
 
 
@@ -86,7 +102,9 @@ class Keys:
         self._known: list[tuple[bytes, Caller]] = []
         self._taken: set[bytes | str] = set()
         """Digests and names that are given."""
-        self._anyone = Caller("anyone", rate=rate)
+        self._anyone = Caller(_ANYONE, rate=rate)
+        self.closed = False
+        """True if a key is needed to ask, whatever keys there are."""
 
     def add(self, digest: bytes, caller: Caller) -> None:
         """Enter a key by its digest; raises `UsageError` for one that another has, or a name that is taken."""
@@ -118,8 +136,8 @@ class Keys:
 
     @property
     def guards(self) -> bool:
-        """Return whether a key is needed to ask; an admin's alone guards what is an admin's."""
-        return any(not caller.admin for _, caller in self._known)
+        """Return whether a key is needed to ask; an admin's alone, unless it is of a file, guards what is an admin's."""
+        return self.closed or any(not caller.admin for _, caller in self._known)
 
     def who(self, header: str | None) -> Caller:
         """Return whose key a request's Authorization has; raises `Refusal` for none of ours."""
@@ -150,8 +168,10 @@ def read_keys(file: Path | None, api_key: str | None, admin_key: str | None, rat
         raise UsageError(f"--rate should be above 0, not {rate:g}.")
     keys = Keys(rate)
     entries = [] if file is None else read_yaml(file)
-    if not isinstance(entries, list):
+    # An empty list too: who names a file of keys wants nobody else to ask.
+    if file is not None and not (isinstance(entries, list) and entries):
         raise UsageError(f"{file} should be a list of keys, each with a name and a key.")
+    keys.closed = file is not None
     for place, given in enumerate(entries, start=1):
         entry = _Entry.parse(given, f"{file}, key {place}")
         # A digest in the file is as good as the key, and gives nothing away.
@@ -162,8 +182,17 @@ def read_keys(file: Path | None, api_key: str | None, admin_key: str | None, rat
         if key is not None:
             if len(key) < 8:
                 raise UsageError(f"--{name} is too short to keep anybody out; take 8 letters or more.")
+            if why := _unsendable(key):
+                raise UsageError(f"--{name}: a key {why}.")
             keys.add(_digest(key), Caller(name, admin=is_admin))
     return keys
+
+
+def lie_open(file: Path) -> bool:
+    """Return whether everybody on this machine may read the keys in a file; what a digest is of cannot be read from it."""
+    if os.name != "posix" or not file.stat().st_mode & 0o004:
+        return False
+    return any(isinstance(entry, dict) and "key" in entry for entry in read_yaml(file))
 
 
 def _digest(key: str) -> bytes:

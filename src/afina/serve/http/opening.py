@@ -16,7 +16,7 @@ from afina.serve.documents import Documents, DocumentSettings
 from afina.serve.folders import check_ordinary, named_in
 from afina.serve.http.house import House, ServeLimits, folder_of_adapters
 from afina.serve.http.journal import Journal, check_log
-from afina.serve.http.keys import read_keys
+from afina.serve.http.keys import lie_open, read_keys
 
 __all__ = ["Opening", "open_house"]
 
@@ -51,6 +51,10 @@ def open_house(how: Opening, tell: Callable[[str], None] = lambda sentence: None
     `tell` is called with what happens to adapters, then and later, from any thread.
     """
     keys = read_keys(how.keys, how.api_key, how.admin_key, how.rate)
+    if how.keys is not None and lie_open(how.keys):
+        tell(
+            f"The keys in {how.keys.name} can be read by everybody on this machine; chmod 600 it, or write each key's sha256."
+        )
     if how.log not in (None, "-"):
         check_log(Path(str(how.log)))
     folder = folder_of_adapters(how.adapters)
