@@ -233,6 +233,8 @@ def _wrong_prompts(client: httpx2.Client) -> None:
         found = client.post("/v1/completions", json={"model": "llama", "prompt": prompt, "max_tokens": 1})
         error = found.json()["error"]
         assert (error["param"], words in error["message"]) == (param, True), error
+        # A number is no token by the name of nothing.
+        assert "None" not in error["message"]
     for messages in ([{"role": "user", "content": "a " * 90}], [{"role": "user", "content": "a"}] * 70):
         error = client.post("/v1/chat/completions", json={"model": "llama", "messages": messages}).json()["error"]
         assert (error["param"], error["code"]) == ("messages", "context_length_exceeded"), error

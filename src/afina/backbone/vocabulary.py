@@ -13,9 +13,13 @@ def check_tokens(name: str, tokenizer: Any, vectors: int | None, tokens: Iterabl
     largest = max(map(int, tokens), default=0)
     # A shape of a model alone has no vectors to count.
     if vectors is not None and largest >= vectors:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        # A number that somebody gave, which no text has.
+        if token is None:
+            raise UsageError(f"There is no token {largest:,}, which stands {where}: {name} has {vectors:,}, from 0 on.")
         raise UsageError(
             f"The tokenizer of {name} has {_size(tokenizer):,} tokens and the model vectors for {vectors:,}: "
-            f"'{tokenizer.convert_ids_to_tokens(largest)}' {where} has none; resize the model's embeddings and save it, or "
+            f"'{token}' {where} has none; resize the model's embeddings and save it, or "
             "use the model's own tokenizer."
         )
 
