@@ -23,6 +23,8 @@ class Tagger(Classifier):
     ) -> Tokens | None:  # fmt: skip
         if choices is not None:
             raise UsageError("This adapter wants no choices.")
+        if text_pairs is not None:
+            raise UsageError("This adapter tags the words of one text at a time and wants no second texts.")
         taken = self.given(texts, lists=True)
         assert not isinstance(taken, np.ndarray), "models that tag read texts"
         return self.tokens(untagged(words_of(taken))) if taken else None

@@ -69,7 +69,10 @@ def read_question(chooser: Chooser, question: Question) -> Tokens:
     tokens = chooser.read(question.texts, question.pairs, question.choices)
     assert tokens is not None, "a request has a text at least"
     if tokens.cut and not question.may_cut:
-        raise QuestionTooLong(f"{tokens.cut} of the texts are longer than the {chooser.longest} tokens that are read.")
+        count = f"{tokens.texts_cut} of {len(question.texts)} texts" if len(question.texts) > 1 else "The text"
+        raise QuestionTooLong(
+            f"{count}, with an answer behind it, has more than the {chooser.longest} tokens that are read; shorten it."
+        )
     if len(question.texts) == 1 and (read := int(tokens.offsets[-1])) > _TOKENS:
         raise QuestionTooLong(
             f"A text with each of its answers has {read:,} tokens, and {_TOKENS:,} are read at one time; give fewer or "
@@ -82,4 +85,4 @@ def choose(chooser: Chooser, question: Question, tokens: Tokens) -> Chosen:
     """Return an adapter's choices for what was read of a question; nothing else may use its model meanwhile."""
     outputs = chooser.outputs(tokens, _SEQUENCES)
     predictions = chooser.task.predictions(question.texts, tokens, outputs, question.choices)
-    return Chosen(predictions, int(tokens.offsets[-1]), tokens.cut)
+    return Chosen(predictions, int(tokens.offsets[-1]), tokens.texts_cut)

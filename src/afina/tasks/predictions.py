@@ -65,7 +65,7 @@ class TextAnswers(list[Prediction]):
 
     def __init__(self, each: Iterable[Prediction], tokens: "Tokens") -> None:
         super().__init__(each)
-        self.cut = -(-tokens.cut // tokens.choices)
+        self.cut = tokens.texts_cut
         """Texts that were longer than is read, of which only that much was."""
 
 

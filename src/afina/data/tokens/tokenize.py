@@ -53,7 +53,7 @@ def tokenize_answers(
     """
     ids: list[np.ndarray] = []
     counts: list[int] = []
-    cut = 0
+    cut = texts_cut = 0
     end = [tokenizer.eos_token_id] if apart and tokenizer.eos_token_id is not None else []
 
     def encode(text: str, **settings: Any) -> list[int]:
@@ -64,7 +64,7 @@ def tokenize_answers(
     start = 0 if apart else len(encode(""))  # marks that stay where a text's start is cut
     for number, (text, row_answers) in enumerate(zip(rows.text, answers, strict=True), start=1):
         text = ending(tokenizer, text, max_length)
-        question = encode(text)
+        question, before = encode(text), cut
         # Together, as a word behind a space has other tokens than alone.
         for answer in row_answers:
             # Of one that is far too long its beginning tells that.
@@ -82,13 +82,16 @@ def tokenize_answers(
                 context = context[:start] + context[len(context) - room + start :]
             ids.append(np.array(context + continued, dtype=np.int32))
             counts.append(len(continued))
+        texts_cut += cut > before
         missing = choices - len(row_answers)
         # Questions with fewer answers get empty ones, so that all have as many sequences.
         ids += [np.array([tokenizer.pad_token_id], dtype=np.int32)] * missing
         counts += [0] * missing
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])])
     answered = np.array(counts, dtype=np.int32)
-    return AnswerTokens(np.concatenate(ids), offsets, rows.label, cut, answers=answered, most=choices)
+    return AnswerTokens(
+        np.concatenate(ids), offsets, rows.label, cut, answers=answered, most=choices, rows_cut=texts_cut
+    )
 
 
 def _unfit(answer: str, row: int, problem: str) -> UsageError:

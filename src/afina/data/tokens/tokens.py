@@ -46,6 +46,11 @@ class Tokens(ABC):
         return 1
 
     @property
+    def texts_cut(self) -> int:
+        """Return how many texts were longer than the limit, each counted once, however many sequences it has."""
+        return self.cut
+
+    @property
     def lengths(self) -> np.ndarray:
         """Return the tokens of each row, (N,); of its longest sequence where there are several."""
         lengths: np.ndarray = np.diff(self.offsets).reshape(-1, self.choices).max(axis=1)
@@ -141,13 +146,19 @@ class AnswerTokens(TextTokens):
     """Last tokens of each sequence that are the answer; 0 where a question has fewer than `most`."""
     most: int
     """Answers, and so sequences, that each question has."""
+    rows_cut: int = 0
+    """Questions that were cut before one of their answers at least; `cut` counts each answer's."""
 
     @property
     def choices(self) -> int:
         return self.most
 
+    @property
+    def texts_cut(self) -> int:
+        return self.rows_cut
+
     def _taken(self, sequences: np.ndarray) -> dict[str, Any]:
-        return {"cut": 0, "answers": self.answers[sequences]}
+        return {"cut": 0, "rows_cut": 0, "answers": self.answers[sequences]}
 
 
 @dataclass(frozen=True, kw_only=True)

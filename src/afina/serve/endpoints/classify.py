@@ -49,6 +49,8 @@ class Classify(ServerEndpoint):
                 f"at_least is for labels with a probability; {body.model} answers with {labeller.task.answers_with}.",
                 "at_least",
             )
+        if pairs is not None and labeller.task.tags:
+            raise wrong(f"{body.model} tags the words of one text at a time; it takes no pairs.", "pairs")
         if isinstance(labeller, Chooser):
             chosen = await call.choose(labeller, Question(texts, pairs, _answers(labeller, body, len(texts))))
             predictions = [one for part in chosen for one in part.predictions]

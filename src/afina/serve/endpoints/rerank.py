@@ -41,6 +41,9 @@ class Rerank(ServerEndpoint):
         documents = body.documents
         predictor = await call.model(body.model)
         if predictor is None or predictor.task.embeds:
+            # Another score than the one that was asked for would be given.
+            if body.label is not None:
+                raise wrong(f"{body.model} orders by vectors and has no labels.", "label")
             reader = reading(call, predictor, "mean")
             first, *others = unit(outputs_of(await call.read(reader, [body.query, *documents], may_cut=False)))
             # Of length 1, so that the product is the cosine.
