@@ -98,8 +98,8 @@ def test_ctrl_c_in_the_first_second_is_one_sentence() -> None:
         command = [sys.executable, "-X", "importtime", "-m", "afina", "methods"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
-            for line in process.stderr:  # until our own modules are being read
-                if "afina" in line:
+            for line in process.stderr:  # until the command line's modules are being read, after Python has found them
+                if "afina.cli" in line:
                     break
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)
