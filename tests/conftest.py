@@ -96,8 +96,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return False
         if not short:
             return True
-        always, fixtures = item.get_closest_marker("always") is not None, getattr(item, "fixturenames", ())
-        return not is_long(item.path, item.nodeid.partition("::")[2], fixtures, always)
+        name, always = item.nodeid.partition("::")[2], item.get_closest_marker("always")
+        if always is not None and any(case in name.partition("[")[2] for case in always.args):
+            return True
+        return not is_long(item.path, name, getattr(item, "fixturenames", ()), always is not None)
 
     left_out = [item for item in items if not (possible(item) and wanted(item))]
     if left_out:

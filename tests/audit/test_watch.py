@@ -143,6 +143,7 @@ def test_rows_like_those_before_raise_no_alarm_and_changed_ones_do(adapter: Path
     assert run_afina("watch", adapter, new, "--out", out, "--fail-above", "0", "--last", "1").returncode == 0
 
 
+@pytest.mark.always
 def test_what_was_seen_is_not_answered_again_and_late_labels_are_read_all_the_same(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

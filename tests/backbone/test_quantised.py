@@ -332,6 +332,7 @@ def test_qlora_brings_its_precision_and_the_rest_keep_theirs(
     assert last["train_loss"] < first["train_loss"]
 
 
+@pytest.mark.always
 def test_a_study_of_qlora_alone_times_no_precision(family_folder: Loader, csv_folder: Path, tmp_path: Path) -> None:
     seen: list[str] = []
     chosen = settings(family_folder, csv_folder, methods=["qlora", "features"], precision="int8", epochs=1)

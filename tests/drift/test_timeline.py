@@ -18,6 +18,7 @@ def window(seen: Seen, name: str = "new", start: datetime | None = None) -> Wind
     return Window(name, seen, start, len(seen))
 
 
+@pytest.mark.always
 def test_windows_without_drift_raise_no_more_alarms_than_was_set() -> None:
     """Of 25 series of 4 windows, each against one reference, at most so many have any alarm as a rate of 0.2 allows."""
     series = 25
@@ -108,6 +109,7 @@ def test_numbers_are_watched_and_how_far_off_they_are() -> None:
     assert [own.channel for own in judge.judge(window(numbers(200, off=0.9))).alarms] == ["off"]
 
 
+@pytest.mark.always
 def test_a_weeks_rhythm_is_no_drift_where_seasons_are_compared() -> None:
     """Mondays are long: without seasons each raises an alarm, with them none but the one that is longer than Mondays are."""
     random = np.random.default_rng(10)

@@ -55,6 +55,7 @@ def pair(family_folder: Callable[..., Path], rows: Path, tmp_path_factory: pytes
     return folders
 
 
+@pytest.mark.always
 def test_labels_are_those_of_transformers_and_differences_are_paired(
     pair: list[str], rows: Path, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def copied(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "copied"))
 
 
+@pytest.mark.always
 def test_an_export_is_looked_at_again_without_its_adapter(made: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows"
     data.mkdir()

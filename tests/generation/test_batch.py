@@ -90,6 +90,7 @@ JOINS = st.lists(
 )  # when, how many turns later it is cancelled, what
 
 
+@pytest.mark.always("llama", "bart")
 @pytest.mark.parametrize("family", ["llama", "gpt2", "t5", "bart", "gemma2"])
 @examples(6, 25)
 @example(
@@ -130,6 +131,7 @@ def test_rows_that_join_and_leave_at_random_are_what_they_are_alone(
         assert lives is not None or done[index].tokens == whole
 
 
+@pytest.mark.always
 def test_adapters_alike_with_unlike_many_rows_are_computed_at_once(desk: Callable[[str], Desk]) -> None:
     at, last = desk("llama"), len(desk("llama").adapters)
     pairs = [(1 + FROZEN.index(name), last - len(ALIKE) + place) for place, name in enumerate(ALIKE)]

@@ -123,6 +123,7 @@ def test_a_request_keeps_the_adapter_that_it_began_with(engine: Engine, backbone
     assert answers[0].tokens != answers[1].tokens
 
 
+@pytest.mark.always
 @pytest.mark.covered("times", [50], [50, 200])
 def test_loading_and_unloading_leaves_memory_where_it_was(
     times: int, engine: Engine, backbone: Backbone, ids: list[int]
@@ -151,6 +152,7 @@ def test_loading_and_unloading_leaves_memory_where_it_was(
     assert engine.kept_bytes == 0
 
 
+@pytest.mark.always
 def test_who_cancels_leaves_within_a_step_and_others_notice_nothing(
     engine: Engine, backbone: Backbone, ids: list[int]
 ) -> None:

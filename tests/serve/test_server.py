@@ -352,6 +352,7 @@ def test_a_name_that_is_taken_away_while_it_loads_leaves_nothing_in_memory(
         assert found.status_code == 404 and not shelf.there()
 
 
+@pytest.mark.always
 def test_versions_that_nobody_holds_leave_memory(family_folder: Loader, tmp_path: Path) -> None:
     base = family_folder("bert")
     one, other = save(base, tmp_path / "one", "lora", TWO), save(base, tmp_path / "other", "prefix", THREE)
