@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from afina.data.groups.grouping import MOST_GROUPS, NONE, by_words, check_groups, group_named
+from afina.data.cell_text import cell_text
+from afina.data.groups.grouping import MOST_GROUPS, NONE, by_words, check_groups
 from afina.data.groups.word_lists import WordLists, read_word_lists
 from afina.data.plain_words import as_said
 from afina.errors import UsageError
@@ -91,7 +92,7 @@ class Balance:
         self._lengths[label][1] += length
         self._languages[label][language] += 1
         given = {name: (others or {}).get(name) for name in self.columns}
-        values = {name: group_named(value) for name, value in given.items()}
+        values = {name: cell_text(value) for name, value in given.items()}
         key = hash((as_said(text), label, *values.values()))
         counted = [self._axes] if key in self._seen else [self._axes, self._tested]
         self._seen.add(key)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from afina.data.groups.grouping import group_named
+from afina.data.cell_text import cell_text
 from afina.errors import AfinaError
 from afina.json_files import read_json_object
 from afina.whole_file import write_json
@@ -21,7 +21,7 @@ def _path(directory: Path, digest: str, column: str) -> Path:
 
 def write_test_groups(directory: Path, digest: str, column: str, values: Sequence[Any]) -> None:
     """Keep the values of a column, one a test row."""
-    texts = [group_named(value) or None for value in values]
+    texts = [cell_text(value) or None for value in values]
     write_json(_path(directory, digest, column), {"column": column, "values": texts})
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from afina.backbone.configuration import context_of
 from afina.backbone.load import load_tokenizer, read_config
 from afina.config import StudyConfig
-from afina.data.groups.grouping import group_named
+from afina.data.cell_text import cell_text
 from afina.data.rows import Rows, TextDataset
 from afina.data.tokens.batching import steps_per_epoch
 from afina.data.tokens.token_files import load_tokens, save_tokens, write_arrays
@@ -120,7 +120,7 @@ def _values(
         asked=f"mitigate: {mitigation.name}",
     )
     return {
-        part: [group_named(value) or None for value in own[mitigation.column]]
+        part: [cell_text(value) or None for value in own[mitigation.column]]
         for part, own in zip(parts, columns, strict=True)
     }
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
-from afina.data.groups.grouping import NONE, by_words, group_named
+from afina.data.cell_text import cell_text
+from afina.data.groups.grouping import NONE, by_words
 from afina.data.groups.word_lists import GroupAxis, NamedGroup
 from afina.data.rows import Rows
 from afina.errors import UsageError
@@ -92,7 +93,7 @@ class GroupRule(State):
         places = {name: place for place, name in enumerate(self.groups)}
         # As written first: rules of before call a group 1.0 that is 1 now.
         return np.array(
-            [places.get(str(value).strip(), places.get(group_named(value), NONE)) for value in values], dtype=np.int64
+            [places.get(str(value).strip(), places.get(cell_text(value), NONE)) for value in values], dtype=np.int64
         )
 
     def shifted(self, logits: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 from afina.corpus.lines import SourceFile, lines_of
 from afina.corpus.stream import read_rows
+from afina.data.cell_text import cell_text
 from afina.data.columns import find_columns, texts
 from afina.data.dialogues.interaction import RawRow
 from afina.data.files.compression import format_of
@@ -103,7 +104,7 @@ class RowSource:
             self.notes.append(f"each line of {self.path.name} is read as a text: it is no log of afina serve")
         for number, text, problem in lines_of(file):
             yield NewRow(f"{self.path.name}, line {number}", "" if problem else text)
-        self.passed += Counter(dict.fromkeys(file.seen, 1))
+        self.passed += Counter({f"passed over, {what}": 1 for what in file.seen})
 
     def _of_table(self) -> Iterator[NewRow]:
         file = SourceFile(self.path)
@@ -136,9 +137,9 @@ class RowSource:
         for place, (row, text) in enumerate(zip(rows, asked, strict=True)):
             yield NewRow(
                 f"{self.path.name}, {row.place}", text, None if pairs is None else pairs[place],
-                _plain(row.values.get(id)) if id else None, self._time(row),
+                cell_text(row.values.get(id)) or None if id else None, self._time(row),
                 _labelled(row.values.get(label)) if label else None,
-                _plain(row.values.get(self.columns.group)) or "" if self.columns.group else "",
+                cell_text(row.values.get(self.columns.group)) if self.columns.group else "",
             )  # fmt: skip
 
     def _check(self, key: str, name: str | None, names: Sequence[str]) -> None:
@@ -214,7 +215,7 @@ def labels_by_id(path: Path, columns: NewColumns, label: str | None, notes: list
                 )
         value = row.values.get(label_column)
         # An answer that is of no row must not become that of every row without an id.
-        name = _plain(row.values.get(id_column)) or ""
+        name = cell_text(row.values.get(id_column))
         if _labelled(value) is None or not name:
             without += not name
             continue
@@ -230,13 +231,6 @@ def labels_by_id(path: Path, columns: NewColumns, label: str | None, notes: list
     return answers
 
 
-def _plain(value: Any) -> str | None:
-    """Return an id or a group as text; numbers as a spreadsheet may have made them are whole."""
-    if value is None or value != value:
-        return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
 def _labelled(value: Any) -> Any:
     # An empty cell is an answer that has not come.
     return None if value is None or value != value or (isinstance(value, str) and not value.strip()) else value
@@ -245,7 +239,7 @@ def _labelled(value: Any) -> Any:
 def _time_of(value: Any) -> datetime | None:
     if isinstance(value, datetime):
         return _in_utc(value)
-    text = _plain(value) or ""
+    text = cell_text(value)
     try:
         number = float(text)
     except ValueError:

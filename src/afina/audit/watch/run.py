@@ -34,9 +34,6 @@ _LETTERS = 300
 _MOST_ROWS = 20_000
 """Rows of a file that a reference is made of, at the most."""
 
-_PASSED = "passed over, "
-"""Beginning of a note on rows that were left out."""
-
 
 def watch_adapter(
     folder: Path, paths: Sequence[Path], settings: WatchSettings, *, loading: Loading | None = None,
@@ -151,7 +148,7 @@ def _notes(
     """Return what a reader has to know beside the findings."""
     notes = [note for source in sources for note in source.notes]
     passed = sum((source.passed for source in sources), Counter[str]())
-    notes += [f"{what if what.startswith(_PASSED) else _PASSED + what}: {count:,}" for what, count in passed.items()]
+    notes += [f"{what}: {count:,}" for what, count in passed.items()]
     if few := sum(each.few for each in judged):
         notes.append(f"windows with too few rows to be tested: {few:,}")
     # Of a window with too few rows none is looked at, and none was drawn.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from afina.data.cell_text import cell_text
 from afina.data.groups.word_lists import GroupAxis
 from afina.data.plain_words import plain_words
 from afina.errors import UsageError
@@ -20,7 +21,6 @@ __all__ = [
     "by_words",
     "check_groups",
     "crossed",
-    "group_named",
     "refuse_read",
 ]
 
@@ -75,19 +75,9 @@ def by_words(texts: Sequence[str], axis: GroupAxis) -> Grouping:
     return Grouping(axis.name, tuple(group.name for group in axis.groups), of, "words", several)
 
 
-def group_named(value: Any) -> str:
-    """Return the name of the group that a column's value stands for, nothing for one that is missing.
-
-    Whole numbers have no point: a column with a hole in it may hold 1 as 1.0.
-    """
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-
-
 def by_column(name: str, values: Sequence[Any]) -> Grouping:
     """Group rows by a column's values, an empty one and NaN being none; raises `UsageError` for one that is no grouping."""
-    texts = [group_named(value) for value in values]
+    texts = [cell_text(value) for value in values]
     groups = tuple(sorted(set(texts) - {""}))
     check_groups(name, len(groups))
     place = {group: number for number, group in enumerate(groups)} | {"": NONE}

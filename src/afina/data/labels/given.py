@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from afina.data.cell_text import cell_text
 from afina.data.labels.label_texts import visible
 
 __all__ = ["NUMBERED", "as_names", "plain_label"]
@@ -12,10 +13,8 @@ NUMBERED = "labels are numbers and none of the adapter's names: they are read as
 
 
 def plain_label(value: Any) -> str:
-    """Return a label as text, empty where it is missing; a whole number has no point."""
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else visible(str(value)) or ""
+    """Return a label as text, as it is seen; empty where it is missing."""
+    return visible(cell_text(value)) or ""
 
 
 def as_names(values: Sequence[Any], names: Sequence[str]) -> tuple[list[str], bool]:
